@@ -1,0 +1,69 @@
+"""Facts about a backbone as plain data: what a warm run needs, without importing torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from regraft.inputs import ImageSpec, InputSpec, image_spec
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """One stage.
+
+    Attributes:
+        index: place in the list, 0 is nearest the input.
+        name: the module path it ends with, e.g. 'blocks.3' or 'layer2.1'.
+        kind: what a person calls it, e.g. the module's class name.
+        parameters: numbers in it that training could change.
+        shape: its output for one row, without the batch axis.
+        layout: how to read the output: 'NCHW', 'NHWC', 'NLC', 'NC', or 'NLC+mask' for (x, mask).
+        prefix_tokens: leading tokens of an 'NLC' output that are not patches (class, register).
+        flops: multiply-adds times two for one row.
+        activation_bytes: size of its float32 output for one row.
+    """
+
+    index: int
+    name: str
+    kind: str
+    parameters: int
+    shape: tuple[int, ...]
+    layout: str
+    prefix_tokens: int = 0
+    flops: int = 0
+    activation_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Everything about a backbone but its weights.
+
+    Attributes:
+        name: the full name that loads it again, e.g. 'tf_efficientnet_lite0.in1k'.
+        source: 'package', 'hub', 'file', 'random' or 'module'.
+        revision: package version, or commit of the hub's repository; '' where there is none.
+        digest: blake2b-256 of all parameters and buffers by name.
+        licence: of the weights, SPDX-like; '' if unknown.
+        input: size, normalisation, … as the backbone was trained.
+        stages: in order; the last one's output is the backbone's own pooled feature.
+    """
+
+    name: str
+    source: str
+    revision: str
+    digest: str
+    licence: str
+    input: InputSpec
+    stages: tuple[StageInfo, ...]
+
+    def json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads."""
+        fields = {k: getattr(self, k) for k in ("name", "source", "revision", "digest", "licence")}
+        return fields | {"input": self.input.json(), "stages": [asdict(s) for s in self.stages]}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> BackboneInfo:
+        stages = tuple(StageInfo(**{**s, "shape": tuple(s["shape"])}) for s in data["stages"])
+        spec: ImageSpec = image_spec(data["input"])
+        return BackboneInfo(**{**data, "input": spec, "stages": stages})

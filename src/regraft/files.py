@@ -1,0 +1,78 @@
+"""Where things lie, and writing that happens whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DIGEST_BYTES = 32
+
+
+def cache_dir() -> Path:
+    """The cache folder: `REGRAFT_CACHE`, else `regraft` in the user's cache folder."""
+    named = os.environ.get("REGRAFT_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "regraft"
+
+
+def digest(data: bytes | memoryview) -> str:
+    """blake2b-256 of `data` in hex: the identity of content everywhere in regraft.
+
+    blake2b and not sha256, because it is the faster one on processors without SHA instructions.
+    """
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """The digest of a JSON-able value, independent of key order."""
+    return digest(canonical_json(value))
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling for one value: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends well.
+
+    Order on disk: write, fsync the file, rename, fsync the folder. On an error nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        sync(part)
+        os.replace(part, path)
+        sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file or folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
