@@ -1,0 +1,259 @@
+"""Activations on disk, keyed by content.
+
+    <cache>/activations/<pipeline>/<segment>.safetensors
+
+A pipeline is the digest of everything between a file's bytes and its activations; a segment is an
+immutable file with the digests of some rows and, for each output, their activations. Segments are
+written beside their place and renamed, so they are there whole or not at all and need no lock; two
+processes that compute the same rows write two segments. Each segment carries a checksum of its
+contents that is checked when it is opened; a rotten one is named, removed and computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from regraft.errors import CacheError
+from regraft.files import DIGEST_BYTES, cache_dir, whole_file
+
+log = logging.getLogger("regraft")
+
+KEYS = "digests"
+DEFAULT_LIMIT_BYTES = 20 * 1024**3
+MANY_SEGMENTS = 64
+
+
+class Segment:
+    """One file of activations, mapped into memory.
+
+    Raises:
+        ValueError: the file is not what was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        raw = np.memmap(path, np.uint8, "r")
+        header_bytes = int.from_bytes(raw[:8].tobytes(), "little")
+        if header_bytes > raw.size - 8:
+            raise ValueError("the header is longer than the file")
+        header = json.loads(raw[8 : 8 + header_bytes].tobytes())
+        self._body = raw[8 + header_bytes :]
+        seal = header.pop("__metadata__")["seal"]
+        if seal != checksum(header, self._body):
+            raise ValueError("the checksum does not match")
+        self._header = header
+        self.digests = self.array(KEYS).reshape(-1, DIGEST_BYTES)
+
+    def array(self, name: str) -> np.ndarray:
+        """The stored array `name`, first axis rows, mapped and read-only."""
+        entry = self._header[name]
+        start, stop = entry["data_offsets"]
+        kind = {"U8": np.uint8, "F32": np.float32}[entry["dtype"]]
+        return self._body[start:stop].view(kind).reshape(entry["shape"])
+
+
+def checksum(header: dict[str, Any], body: np.ndarray | memoryview) -> str:
+    """xxh3-128 over what the header says of the arrays and over their bytes."""
+    state = xxhash.xxh3_128(json.dumps(header, sort_keys=True).encode())
+    state.update(memoryview(body))
+    return state.hexdigest()
+
+
+def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.ndarray]) -> Path:
+    """Write rows as one safetensors file, named by its contents.
+
+    The layout is written here and not by the safetensors package because the header must hold
+    the checksum of a body that is streamed, not joined in memory first.
+    """
+    keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+    # float32 first, so that every array starts on a multiple of four bytes
+    parts = {name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())}
+    parts[KEYS] = keys
+    header, offset = {}, 0
+    for name, array in parts.items():
+        kind = "U8" if name == KEYS else "F32"
+        span = [offset, offset + array.nbytes]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": span}
+        offset = span[1]
+    state = xxhash.xxh3_128(json.dumps(header, sort_keys=True).encode())
+    for array in parts.values():
+        state.update(memoryview(array).cast("B"))
+    seal = state.hexdigest()
+    text = json.dumps({**header, "__metadata__": {"seal": seal}}).encode()
+    text += b" " * (-len(text) % 8)
+    path = folder / f"{seal}.safetensors"
+    try:
+        with whole_file(path) as part, part.open("wb") as out:
+            out.write(len(text).to_bytes(8, "little") + text)
+            for array in parts.values():
+                out.write(memoryview(array).cast("B"))
+    except OSError as problem:
+        raise CacheError(
+            f"the cache {folder} cannot take {offset / 1e6:.1f} MB more ({problem.strerror}); make "
+            "room, run 'regraft cache clear', or point REGRAFT_CACHE at another disk."
+        ) from problem
+    return path
+
+
+class Shelf:
+    """The cached rows of one pipeline."""
+
+    def __init__(self, pipeline: str, root: Path | None = None) -> None:
+        self.folder = (root or cache_dir()) / "activations" / pipeline
+        self._segments: list[Segment] = []
+        self._places: dict[bytes, tuple[int, int]] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            segment = Segment(path)
+            os.utime(path)  # last use, for the size limit
+        except FileNotFoundError:  # another process cleared it just now
+            return
+        except (ValueError, KeyError, TypeError, OSError) as problem:
+            log.warning("cache entry %s is damaged (%s): computing it again", path, problem)
+            path.unlink(missing_ok=True)
+            return
+        number = len(self._segments)
+        self._segments.append(segment)
+        for row, key in enumerate(segment.digests):
+            self._places.setdefault(key.tobytes(), (number, row))
+
+    def __contains__(self, digest: str) -> bool:
+        return bytes.fromhex(digest) in self._places
+
+    def add(self, digests: Sequence[str], arrays: dict[str, np.ndarray]) -> None:
+        """Store rows: arrays of shape (N, …), one per output, in the order of `digests`."""
+        if digests:
+            keys = [bytes.fromhex(d) for d in digests]
+            self._open(write_segment(self.folder, keys, arrays))
+
+    def rows(self, digests: Sequence[str], name: str) -> Rows:
+        """The activations of output `name`, one row per digest, all of which must be stored."""
+        places = np.array([self._places[bytes.fromhex(d)] for d in digests], np.int64)
+        return Rows([s.array(name) for s in self._segments], places.reshape(-1, 2))
+
+    def tidy(self) -> None:
+        """Join many small segments into one, so that a thousand small additions stay quick."""
+        if len(self._segments) <= MANY_SEGMENTS:
+            return
+        old = [segment.path for segment in self._segments]
+        names = [n for n in self._segments[0]._header if n != KEYS]
+        digests = [key.hex() for key in self._places]
+        self.add(digests, {name: self.rows(digests, name)[:] for name in names})
+        kept = self._segments[-1].path
+        for path in old:
+            if path != kept:
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that lie in several mapped arrays: (N, …) float32, read when they are asked for.
+
+    Attributes:
+        arrays: the mapped arrays.
+        places: (N, 2) int64, for each row the array's number and the row's place in it.
+    """
+
+    arrays: list[np.ndarray]
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *(self.arrays[0].shape[1:] if self.arrays else ()))
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        """The rows of a slice or an integer or boolean index, copied into memory."""
+        places = self.places[which]
+        out = np.empty((len(places), *self.shape[1:]), np.float32)
+        for number, array in enumerate(self.arrays):
+            here = places[:, 0] == number
+            if here.any():
+                out[here] = array[places[here, 1]]
+        return out
+
+    def take(self, index: np.ndarray) -> Rows:
+        """A view of some rows, nothing read."""
+        return Rows(self.arrays, self.places[index])
+
+
+def entries(root: Path | None = None) -> Iterator[tuple[Path, int, float]]:
+    """Every file of the cache with its size in bytes and the time of its last use."""
+    for path in sorted((root or cache_dir()).rglob("*")):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        if path.is_file():
+            yield path, stat.st_size, stat.st_mtime
+
+
+def limit_bytes() -> int:
+    """The size that activations may take: REGRAFT_CACHE_LIMIT in GB, 20 if it is not set."""
+    text = os.environ.get("REGRAFT_CACHE_LIMIT")
+    if not text:
+        return DEFAULT_LIMIT_BYTES
+    try:
+        value = float(text)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError
+    except ValueError:
+        raise CacheError(f"REGRAFT_CACHE_LIMIT must be a number of GB, got '{text}'.") from None
+    return int(value * 1e9)
+
+
+def trim(keep: Path, root: Path | None = None) -> int:
+    """Remove the activations used longest ago until the limit holds; `keep`'s stay. Bytes freed."""
+    held = [e for e in entries(root) if e[0].suffix == ".safetensors"]
+    over = sum(size for _, size, _ in held) - limit_bytes()
+    freed = 0
+    for path, size, _ in sorted(held, key=lambda entry: entry[2]):
+        if freed >= over:
+            break
+        if path.parent != keep and "activations" in path.parts:
+            path.unlink(missing_ok=True)
+            freed += size
+    return freed
+
+
+def clear(older_seconds: float = 0.0, root: Path | None = None) -> tuple[int, int]:
+    """Remove what was not used for `older_seconds`; returns (files, bytes) removed."""
+    before = time.time() - older_seconds
+    files = freed = 0
+    for path, size, used in list(entries(root)):
+        if used <= before:
+            path.unlink(missing_ok=True)
+            files, freed = files + 1, freed + size
+    base = root or cache_dir()
+    for folder in sorted((p for p in base.rglob("*") if p.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return files, freed
+
+
+def verify(root: Path | None = None) -> list[Path]:
+    """The segments that are not what was written; they stay where they are."""
+    bad = []
+    for path, _, _ in entries(root):
+        if path.suffix == ".safetensors":
+            try:
+                Segment(path)
+            except (ValueError, KeyError, TypeError, OSError):
+                bad.append(path)
+    return bad

@@ -1,0 +1,197 @@
+"""Frozen stages on the CPU with OpenVINO: no torch once a trunk has been compiled.
+
+A trunk is converted once with every output and kept as OpenVINO's own graph; a session cuts away
+what its wanted outputs do not need. Rows go in one by one, one thread per stream: the bits of a
+row then depend neither on its batch-mates nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regraft.engine import Activations, Trunk
+from regraft.errors import EngineError
+from regraft.files import digest, sync
+from regraft.inputs import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GRAPH, WEIGHTS, SEAL = "trunk.xml", "trunk.bin", "seal.json"
+_HINTS = {"f32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """See the module."""
+
+    name = "openvino"
+
+    def missing(self, device: str) -> str:
+        if device != "cpu":
+            return "runs on the CPU only"
+        try:
+            version("openvino")
+        except PackageNotFoundError:
+            return "the package openvino is not installed"
+        return ""
+
+    def precisions(self, device: str) -> tuple[str, ...]:
+        import openvino as ov
+
+        able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("f32", "bf16") if "BF16" in able else ("f32",)
+
+    def fingerprint(self, device: str, precision: str) -> dict[str, str]:
+        return {
+            "engine": self.name,
+            "version": version("openvino"),
+            "precision": precision,
+            "instructions": instruction_set(),
+        }
+
+    def open(
+        self, trunk: Trunk, folder: Path, *, device: str, precision: str, threads: int
+    ) -> OpenVinoSession:
+        import openvino as ov
+
+        built = not is_sealed(folder)
+        if built:
+            convert(trunk, folder)
+        core = ov.Core()
+        graph = keep_outputs(core.read_model(folder / GRAPH), trunk)
+        compiled = core.compile_model(
+            graph,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "NUM_STREAMS": threads,
+                "INFERENCE_NUM_THREADS": threads,
+            },
+        )
+        got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if got not in (precision, {"f32": "float32", "bf16": "bfloat16"}[precision]):
+            raise EngineError(f"openvino was asked for {precision} and runs {got}; use f32.")
+        return OpenVinoSession(compiled, threads, built)
+
+
+class OpenVinoSession:
+    """A compiled trunk with a queue of requests in flight."""
+
+    def __init__(self, compiled: Any, threads: int, built: bool) -> None:
+        import openvino as ov
+
+        self.built = built
+        # Two requests per stream: one runs while the next one's pixels are copied in.
+        self._queue = ov.AsyncInferQueue(compiled, 2 * threads)
+        self._done: dict[int, Activations] = {}
+        self._queue.set_callback(self._keep)
+
+    def _keep(self, request: Any, number: int) -> None:
+        self._done[number] = tuple(tensor.data[0].copy() for tensor in request.output_tensors)
+
+    def run(self, rows: Iterable[Row]) -> Iterator[Activations]:
+        given = 0
+        try:
+            for number, row in enumerate(rows):
+                self._queue.start_async(dict(enumerate(batch_of_one(row))), userdata=number)
+                while given in self._done:
+                    yield self._done.pop(given)
+                    given += 1
+        finally:
+            self._queue.wait_all()
+        while given in self._done:
+            yield self._done.pop(given)
+            given += 1
+
+
+def batch_of_one(row: Row) -> list[np.ndarray]:
+    """The row's arrays with a batch axis of 1."""
+    return [array[None] for array in row]
+
+
+def keep_outputs(graph: Any, trunk: Trunk) -> Any:
+    """`graph` with the wanted outputs of `trunk`, in that order."""
+    import openvino as ov
+
+    sources = dict(zip(trunk.outputs, graph.outputs, strict=True))
+    wanted = [sources[name].get_node().input_value(0) for name in trunk.wanted]
+    return ov.Model(wanted, graph.get_parameters(), "trunk")
+
+
+def convert(trunk: Trunk, folder: Path) -> None:
+    """Convert the trunk's module into `folder`, whole or not at all; f32, batch of 1.
+
+    Raises:
+        EngineError: OpenVINO cannot convert one of the module's operations.
+    """
+    import warnings
+
+    import openvino as ov
+    import torch
+
+    example = tuple(torch.from_numpy(array) for array in batch_of_one(trunk.example))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit's own deprecation, of no use to the user
+        try:
+            graph = ov.convert_model(
+                trunk.build().eval(),
+                example_input=example if len(example) > 1 else example[0],
+                input=[ov.PartialShape(list(array.shape)) for array in example],
+            )
+        except Exception as problem:
+            first = str(problem).strip().splitlines()[0]
+            raise EngineError(f"openvino cannot run this backbone ({first}); "
+                              "use --device cpu with engine 'torch'.") from problem
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".trunk-", dir=folder.parent))
+    try:
+        ov.save_model(graph, part / GRAPH, compress_to_fp16=False)
+        seal = {name: digest((part / name).read_bytes()) for name in (GRAPH, WEIGHTS)}
+        (part / SEAL).write_text(json.dumps(seal))
+        for name in (GRAPH, WEIGHTS, SEAL):
+            sync(part / name)
+        put_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def put_folder(part: Path, folder: Path) -> None:
+    """Rename `part` to `folder`; a folder that another process put there first stays if sound."""
+    if folder.exists() and not is_sealed(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.rename(part, folder)
+    except OSError:
+        if not is_sealed(folder):
+            raise
+    sync(folder.parent)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether `folder` holds a converted trunk whose bytes are those that were written."""
+    try:
+        seal = json.loads((folder / SEAL).read_text())
+        return set(seal) == {GRAPH, WEIGHTS} and all(
+            digest((folder / name).read_bytes()) == value for name, value in seal.items()
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def instruction_set() -> str:
+    """The widest vector instructions of this processor, since they decide the last bits."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
+    except (OSError, IndexError):
+        return platform.machine()
+    wide = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2", "asimd")
+    return "+".join([platform.machine(), *(flag for flag in wide if flag in flags)])

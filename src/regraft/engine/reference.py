@@ -1,0 +1,48 @@
+"""The plain way: one row at a time, float32, eager torch. What every engine is tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from regraft.engine import Activations, Trunk
+from regraft.inputs import Row
+
+
+class ReferenceEngine:
+    """See the module."""
+
+    name = "reference"
+
+    def missing(self, device: str) -> str:
+        return "" if device == "cpu" else "runs on the CPU only"
+
+    def precisions(self, device: str) -> tuple[str, ...]:
+        return ("f32",)
+
+    def fingerprint(self, device: str, precision: str) -> dict[str, str]:
+        return {"engine": self.name, "version": version("torch"), "precision": precision}
+
+    def open(
+        self, trunk: Trunk, folder: Path, *, device: str, precision: str, threads: int
+    ) -> ReferenceSession:
+        return ReferenceSession(trunk)
+
+
+class ReferenceSession:
+    """The trunk's module itself."""
+
+    built = True
+
+    def __init__(self, trunk: Trunk) -> None:
+        self._module = trunk.build().eval()
+        self._picks = [trunk.outputs.index(name) for name in trunk.wanted]
+
+    def run(self, rows: Iterable[Row]) -> Iterator[Activations]:
+        import torch
+
+        for row in rows:
+            with torch.inference_mode():
+                outputs = self._module(*(torch.from_numpy(array)[None] for array in row))
+            yield tuple(outputs[pick][0].float().numpy() for pick in self._picks)

@@ -1,0 +1,365 @@
+"""Examples in, activations out: read, look up, decode, run the frozen stages, keep.
+
+    bytes ─► digest ─► cached? ─► decode ─► engine ─► cache ─► rows
+                          └─────────── hit ───────────────┘
+
+Reading and decoding run in a pool of threads (the decoder releases the interpreter lock) while the
+engine runs; only a window of rows is ever in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft import engine as engines
+from regraft.backbones import Backbone
+from regraft.backbones.info import BackboneInfo, Tap
+from regraft.cache import Rows, Shelf, trim
+from regraft.data import Decoder, Example, Skipped, decoder
+from regraft.engine import Engine, Session, Trunk, precision
+from regraft.errors import BadFile, OptionError
+from regraft.files import cache_dir, digest, digest_of
+from regraft.inputs import Row
+
+FORMAT = 1
+#: Activations are put on disk in pieces of about this size, so that a killed run keeps its work.
+SEGMENT_BYTES = 32 * 1024**2
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything between a file's bytes and its activations, resolved.
+
+    Attributes:
+        backbone: the frozen stages.
+        taps: which stages' outputs to keep; nothing above the highest runs.
+        engine: what runs them.
+        device: 'cpu', 'cuda', 'cuda:N' or 'mps'.
+        precision: one of the engine's, '' until it has been decided.
+        threads: of the decoder and of the engine.
+    """
+
+    backbone: Backbone
+    taps: tuple[Tap, ...]
+    engine: Engine
+    device: str
+    precision: str
+    threads: int
+
+    @property
+    def info(self) -> BackboneInfo:
+        return self.backbone.info
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per tap, in order."""
+        return tuple(tap_name(tap) for tap in self.taps)
+
+    def key(self) -> dict[str, Any]:
+        """All that an activation depends on but the bytes of the file."""
+        return {
+            "format": FORMAT,
+            "decoder": decoder(self.info.input.modality).fingerprint(self.info.input),
+            "input": self.info.input.json(),
+            "weights": self.info.digest,
+            # Which outputs are asked for changes what an engine fuses, and so the last bits.
+            "taps": self.names,
+            "engine": self.engine.fingerprint(self.device, self.precision),
+        }
+
+    def trunk(self) -> Trunk:
+        """What the engine is to run: every stage is an output, the taps are the wanted ones."""
+        stages = [Tap(stage.index, True) for stage in self.info.stages]
+        every = stages + [tap for tap in self.taps if not tap.pooled]
+
+        def build() -> Any:
+            from regraft.stages import Below
+
+            return Below(self.info.input.preamble(), self.backbone.stages, tuple(every))
+
+        outputs = tuple(tap_name(tap) for tap in every)
+        key = {
+            "format": FORMAT,
+            "input": self.info.input.json(),
+            "weights": self.info.digest,
+            "outputs": outputs,
+        }
+        return Trunk(key, outputs, self.names, build, self.info.input.example())
+
+    def open(self, name: str) -> Session:
+        """A session in precision `name`."""
+        trunk = self.trunk()
+        folder = cache_dir() / "trunks" / digest_of([trunk.key, self.engine.name])
+        return self.engine.open(
+            trunk, folder, device=self.device, precision=name, threads=self.threads
+        )
+
+
+@dataclass
+class Counts:
+    """What a pass cost.
+
+    Attributes:
+        state: 'warm' (nothing to compute), 'compiled' (the trunk was at hand) or 'cold'.
+        hits: examples whose activations were cached.
+        misses: examples that were computed.
+        seconds: of the whole pass.
+    """
+
+    state: str = "warm"
+    hits: int = 0
+    misses: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        order = ("warm", "compiled", "cold")
+        state = max(self.state, other.state, key=order.index)
+        return Counts(
+            state,
+            self.hits + other.hits,
+            self.misses + other.misses,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Features:
+    """The activations of the examples that could be read.
+
+    Attributes:
+        examples: in the order they were given, without the unreadable ones.
+        digests: of each example's bytes.
+        rows: for each tap's name the activations, (N, …) float32, read lazily from the cache.
+        skipped: unreadable examples and the reasons.
+        counts: what the pass cost.
+        precision: the one that was used.
+    """
+
+    examples: tuple[Example, ...]
+    digests: tuple[str, ...]
+    rows: dict[str, Rows]
+    skipped: tuple[Skipped, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    precision: str = ""
+
+    def take(self, index: np.ndarray) -> Features:
+        """The same for some rows, nothing computed or read."""
+        return replace(
+            self,
+            examples=tuple(self.examples[i] for i in index),
+            digests=tuple(self.digests[i] for i in index),
+            rows={name: rows.take(index) for name, rows in self.rows.items()},
+        )
+
+
+def tap_name(tap: Tap) -> str:
+    """The name of a tap in cache, trunk and head: '017' pooled, '017-flow' as it flows."""
+    return f"{tap.stage:03d}" + ("" if tap.pooled else "-flow")
+
+
+def default_threads() -> int:
+    """The processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def pipeline(
+    backbone: Backbone,
+    taps: Sequence[Tap],
+    *,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Pipeline:
+    """Resolve what is to run where. The precision stays open ('') if it must be measured first.
+
+    Raises:
+        OptionError: an argument with a value it cannot have.
+        EngineError: no engine runs on the device.
+    """
+    where = engines.resolve_device(device)
+    runner = engines.pick(where) if engine == "auto" else engines.engine(engine)
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads must be 1 or more, got {threads}.")
+    chosen = "" if precision == "auto" else precision
+    if chosen and chosen not in ("f32", "bf16"):
+        raise OptionError(f"precision must be auto, f32 or bf16, got '{precision}'.")
+    made = Pipeline(backbone, tuple(taps), runner, where, chosen, threads or default_threads())
+    if not chosen:
+        tried = runner.precisions(where)
+        found = _recorded(made) if len(tried) > 1 else tried[0]
+        made = replace(made, precision=found or "")
+    return made
+
+
+def compute(
+    examples: Sequence[Example], pipe: Pipeline, progress: Progress | None = None
+) -> Features:
+    """The activations of `examples`, computed where they are not cached.
+
+    What was computed is kept also when the pass is interrupted.
+    """
+    start = time.perf_counter()
+    if not pipe.precision:
+        pipe = replace(pipe, precision=_decide(examples, pipe))
+    shelf = Shelf(digest_of(pipe.key()))
+    work = _Pass(examples, pipe, shelf, progress)
+    work.run()
+    kept = [i for i, d in enumerate(work.digests) if d is not None]
+    digests = tuple(d for d in work.digests if d is not None)
+    if work.counts.misses:
+        shelf.tidy()
+        trim(shelf.folder)
+    work.counts.seconds = time.perf_counter() - start
+    return Features(
+        tuple(examples[i] for i in kept),
+        digests,
+        {name: shelf.rows(digests, name) for name in pipe.names},
+        tuple(work.skipped),
+        work.counts,
+        pipe.precision,
+    )
+
+
+class _Pass:
+    """One pass over the examples: what is found, computed and left out."""
+
+    def __init__(
+        self, examples: Sequence[Example], pipe: Pipeline, shelf: Shelf, progress: Progress | None
+    ) -> None:
+        self.examples = examples
+        self.pipe = pipe
+        self.shelf = shelf
+        self.progress = progress
+        self.counts = Counts()
+        self.digests: list[str | None] = [None] * len(examples)
+        self.skipped: list[Skipped] = []
+        self._running: deque[str] = deque()
+        self._keys: list[str] = []
+        self._outputs: list[tuple[np.ndarray, ...]] = []
+        self._bytes = 0
+        self._done = 0
+
+    def run(self) -> None:
+        misses = self._misses()
+        first = next(misses, None)
+        if first is None:
+            return
+        session = self.pipe.open(self.pipe.precision)
+        self.counts.state = "cold" if session.built else "compiled"
+        try:
+            for outputs in session.run(_chain(first, misses)):
+                self._keep(outputs)
+        finally:
+            self._flush()
+
+    def _misses(self) -> Iterator[Row]:
+        """The decoded rows of examples that are not cached, each content once."""
+        seen: set[str] = set()
+        load = Loader(self.pipe, self.shelf)
+        for number, loaded in enumerate(load.each(self.examples)):
+            if isinstance(loaded, Skipped):
+                self.skipped.append(loaded)
+            else:
+                key, row = loaded
+                self.digests[number] = key
+                if row is None or key in seen:
+                    self.counts.hits += 1
+                else:
+                    self.counts.misses += 1
+                    seen.add(key)
+                    self._running.append(key)
+                    yield row
+            self._done = number + 1
+            if self.progress:
+                self.progress(self._done, len(self.examples))
+
+    def _keep(self, outputs: tuple[np.ndarray, ...]) -> None:
+        self._keys.append(self._running.popleft())
+        self._outputs.append(outputs)
+        self._bytes += sum(array.nbytes for array in outputs)
+        if self._bytes >= SEGMENT_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._keys:
+            columns = zip(*self._outputs, strict=True)
+            arrays = {n: np.stack(c) for n, c in zip(self.pipe.names, columns, strict=True)}
+            self.shelf.add(self._keys, arrays)
+        self._keys, self._outputs, self._bytes = [], [], 0
+
+
+class Loader:
+    """Reads, hashes and (where needed) decodes examples in threads, in order, a window ahead."""
+
+    def __init__(self, pipe: Pipeline, shelf: Shelf | None) -> None:
+        self._spec = pipe.info.input
+        self._decoder: Decoder = decoder(self._spec.modality)
+        self._shelf = shelf
+        self._threads = pipe.threads
+
+    def each(self, examples: Sequence[Example]) -> Iterator[Skipped | tuple[str, Row | None]]:
+        """For each example (digest, row), row None if it is cached; or why it cannot be read."""
+        stream = iter(examples)
+        waiting: deque[Future[Skipped | tuple[str, Row | None]]] = deque()
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
+            try:
+                for example in islice(stream, 8 * self._threads):
+                    waiting.append(pool.submit(self._one, example))
+                while waiting:
+                    loaded = waiting.popleft().result()
+                    for example in islice(stream, 1):
+                        waiting.append(pool.submit(self._one, example))
+                    yield loaded
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _one(self, example: Example) -> Skipped | tuple[str, Row | None]:
+        try:
+            raw = example.read()
+            key = digest(raw)
+            if self._shelf is not None and key in self._shelf:
+                return key, None
+            return key, self._decoder.decode(raw, self._spec)
+        except BadFile as problem:
+            return Skipped(example.id, str(problem))
+        except OSError as problem:
+            return Skipped(example.id, f"cannot be read: {problem.strerror or problem}")
+
+
+def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
+    yield first
+    yield from rest
+
+
+def _record(pipe: Pipeline) -> Path:
+    return precision.record_path(cache_dir(), pipe.engine, pipe.device, pipe.trunk().key)
+
+
+def _recorded(pipe: Pipeline) -> str | None:
+    return precision.recorded(_record(pipe), pipe.engine.precisions(pipe.device))
+
+
+def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
+    """Measure on rows spread over the examples, so that no class stands for all."""
+    step = max(1, len(examples) // precision.CHECK_ROWS)
+    loaded = Loader(pipe, None).each(examples[::step][: precision.CHECK_ROWS])
+    rows = [pair[1] for pair in loaded if not isinstance(pair, Skipped) and pair[1] is not None]
+    return precision.decide(
+        _record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows
+    )

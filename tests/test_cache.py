@@ -1,0 +1,160 @@
+"""The activation cache: content in, the same bytes out, or nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from regraft import cache
+from regraft.cache import MANY_SEGMENTS, Shelf, clear, entries, trim, verify, write_segment
+from regraft.errors import CacheError
+from regraft.files import digest
+
+
+def keys(*names: int) -> list[str]:
+    return [digest(str(name).encode()) for name in names]
+
+
+def values(*names: int) -> dict[str, np.ndarray]:
+    return {"000": np.array([[n, n + 0.5] for n in names], np.float32),
+            "001-flow": np.array([np.full((2, 3), n) for n in names], np.float32)}
+
+
+def test_what_was_put_in_comes_out_in_any_order() -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1, 2, 3), values(1, 2, 3))
+    shelf.add(keys(9), values(9))
+    for held in (shelf, Shelf("p")):  # in this process and read again
+        rows = held.rows(keys(9, 2, 9, 1), "000")
+        assert rows.shape == (4, 2)
+        assert rows[:].tolist() == [[9, 9.5], [2, 2.5], [9, 9.5], [1, 1.5]]
+        assert rows[1:3].tolist() == [[2, 2.5], [9, 9.5]]
+        assert rows.take(np.array([3]))[:].tolist() == [[1, 1.5]]
+        assert held.rows(keys(3), "001-flow")[:].shape == (1, 2, 3)
+        assert keys(4)[0] not in held
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.data())
+@settings(max_examples=30, deadline=None)
+def test_any_way_of_adding_gives_the_same_rows(names: list[int], data: st.DataObject) -> None:
+    shelf = Shelf(digest(os.urandom(8)))
+    left = list(dict.fromkeys(names))
+    while left:
+        count = data.draw(st.integers(1, len(left)))
+        shelf.add(keys(*left[:count]), values(*left[:count]))
+        left = left[count:]
+    assert shelf.rows(keys(*names), "000")[:][:, 0].tolist() == names
+
+
+def test_segments_are_safetensors_files() -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1, 2), values(1, 2))
+    (path,) = shelf.folder.iterdir()
+    held = load_file(path)
+    assert held["000"].tolist() == [[1, 1.5], [2, 2.5]]
+    assert held["digests"].shape == (2, 32)
+
+
+def test_a_flipped_bit_anywhere_is_found_named_and_removed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1, 2), values(1, 2))
+    (path,) = shelf.folder.iterdir()
+    sound = path.read_bytes()
+    random = np.random.default_rng(0)
+    for position in random.integers(0, len(sound), 60):
+        data = bytearray(sound)
+        data[position] ^= 1 << random.integers(8)
+        path.write_bytes(data)
+        caplog.clear()
+        if keys(1)[0] in Shelf("p"):  # only padding may change unseen
+            assert chr(sound[position]) == " "
+        else:
+            assert path.name in caplog.text
+            assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 100, -1])
+def test_a_truncated_segment_is_no_segment(size: int) -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1), values(1))
+    (path,) = shelf.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:size])
+    assert verify() == [path]
+    assert keys(1)[0] not in Shelf("p")
+
+
+def test_many_small_segments_become_one() -> None:
+    shelf = Shelf("p")
+    for name in range(MANY_SEGMENTS + 2):
+        shelf.add(keys(name), values(name))
+    shelf.tidy()
+    assert len(list(shelf.folder.iterdir())) == 1
+    assert Shelf("p").rows(keys(5, 60), "000")[:][:, 0].tolist() == [5, 60]
+
+
+def test_the_limit_removes_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = []
+    for number in range(4):
+        shelf = Shelf(f"p{number}")
+        shelf.add(keys(number), {"000": np.zeros((1, 10_000), np.float32)})
+        paths.append(next(shelf.folder.iterdir()))
+        os.utime(paths[-1], (1000 + number, 1000 + number))
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0.0001")  # 100 kB: two of four
+    trim(paths[0].parent)
+    assert [p.exists() for p in paths] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", text)
+    with pytest.raises(CacheError, match=f"number of GB, got '{text}'"):
+        cache.limit_bytes()
+
+
+def test_clear_by_age(own_cache: Path) -> None:
+    for number in range(2):
+        Shelf(f"p{number}").add(keys(number), values(number))
+    old = next((own_cache / "activations" / "p0").iterdir())
+    os.utime(old, (time.time() - 1000, time.time() - 1000))
+    assert clear(500)[0] == 1
+    assert not old.exists()
+    assert clear()[0] == 1
+    assert list(entries()) == []
+    assert list(own_cache.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(own_cache: Path) -> None:
+    (own_cache / "activations").write_text("in the way")
+    with pytest.raises(CacheError, match="cannot take"):
+        Shelf("p").add(keys(1), values(1))
+
+
+def test_threads_that_write_the_same_rows_disturb_nobody() -> None:
+    def work() -> None:
+        for name in range(10):
+            Shelf("p").add(keys(name), values(name))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Shelf("p").rows(keys(*range(10)), "000")[:][:, 0].tolist() == list(range(10))
+    assert verify() == []
+
+
+def test_segment_name_is_its_content(tmp_path: Path) -> None:
+    raw = [bytes.fromhex(k) for k in keys(1)]
+    first = write_segment(tmp_path, raw, values(1))
+    assert write_segment(tmp_path, raw, values(1)) == first
+    assert [p.name for p in tmp_path.iterdir()] == [first.name]
