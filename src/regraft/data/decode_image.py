@@ -1,9 +1,9 @@
 """The one image decoder: bytes in, (H, W, 3) uint8 out, for training, prediction and the rest.
 
-    bytes ─► upright RGB (jpeg.py or pillow_modes.py) ─► central box ─► one resize ─► row
+    bytes ─► upright RGB (decode_jpeg or pillow_modes) ─► the part seen (geometry) ─► resize ─► row
 
-torch is not needed. What each kind of picture becomes is told in `pillow_modes`; which box of it
-is looked at, in `box_of`.
+torch is not needed. What each kind of picture becomes is told in `pillow_modes`, which part of it
+is looked at in `geometry`. Heavy steps leave Python's lock, so threads decode side by side.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from regraft.data import decode_jpeg, pillow_modes
+from regraft.data.geometry import needed, spans
 from regraft.errors import BadFile, OptionError
 from regraft.inputs import ImageSpec, InputSpec, Row
 
@@ -59,36 +60,20 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
         )
     if not raw:
         raise BadFile("empty file")
-    picture = decode_jpeg.decode(raw, needed_size(spec))
+    picture = decode_jpeg.decode(raw, needed(spec))
     if picture is None:
         picture = pillow_modes.decode(raw)
-    top, left, bottom, right = box_of(picture.shape[0], picture.shape[1], spec)
-    # A copy only where the box is narrower than the picture: resizers want whole rows.
-    part = np.ascontiguousarray(picture[top:bottom, left:right])
-    return (resize(part, spec.size, spec.interpolation),)
+    return (fitted(picture, spec),)
 
 
-def box_of(height: int, width: int, spec: ImageSpec) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) in source pixels of what the network sees.
-
-    'crop' is the usual "resize the shorter side to size / crop, then cut the centre", done as one
-    resize of the box that the cut keeps. The box is rounded to whole pixels and so at most half a
-    pixel off on each side.
-    """
-    if spec.geometry == "squash":
-        return 0, 0, height, width
-    # Source pixels per pixel of the answer: the tighter side decides.
-    scale = min(height / spec.size[0], width / spec.size[1]) * spec.crop
-    tall = min(height, max(1, round(spec.size[0] * scale)))
-    wide = min(width, max(1, round(spec.size[1] * scale)))
-    top, left = (height - tall) // 2, (width - wide) // 2
-    return top, left, top + tall, left + wide
-
-
-def needed_size(spec: ImageSpec) -> tuple[int, int]:
-    """(height, width) in pixels that a whole picture needs, so that its box has `spec.size`."""
-    crop = spec.crop if spec.geometry == "crop" else 1.0
-    return tuple(int(np.ceil(side / crop)) for side in spec.size)  # type: ignore[return-value]
+def fitted(picture: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 to (*spec.size, 3): the part that `spec` looks at, resized once."""
+    tall, wide = spans(picture.shape[0], picture.shape[1], spec)
+    # A copy only where the part is narrower than the picture: resizers want whole rows.
+    part = np.ascontiguousarray(picture[tall.start : tall.stop, wide.start : wide.stop])
+    small = resize(part, (tall.size, wide.size), spec.interpolation)
+    bottom, right = tall.offset + spec.size[0], wide.offset + spec.size[1]
+    return np.ascontiguousarray(small[tall.offset : bottom, wide.offset : right])
 
 
 def resize(
@@ -100,7 +85,6 @@ def resize(
     if interpolation in _KORNIA:
         from kornia_rs import imgproc
 
-        small: NDArray[np.uint8] = imgproc.resize(picture, size, interpolation, antialias=True)
-        return small
-    image = Image.fromarray(picture)
-    return np.asarray(image.resize((size[1], size[0]), _PILLOW[interpolation]))
+        return np.asarray(imgproc.resize(picture, size, interpolation, antialias=True), np.uint8)
+    image = Image.fromarray(picture).resize((size[1], size[0]), _PILLOW[interpolation])
+    return np.asarray(image)

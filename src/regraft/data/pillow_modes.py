@@ -172,7 +172,7 @@ def _whole_files_only() -> Iterator[None]:
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """(h, w) integers or floats to 0..255 by the rules of this module's docstring."""
-    wide = values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
+    wide: NDArray[Any] = values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
     low, high = wide.min(), wide.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadFile("has pixels that are not a number or infinite")

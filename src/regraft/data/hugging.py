@@ -1,0 +1,139 @@
+"""Hugging Face `datasets` in memory. `datasets` itself is imported only if the user did so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from regraft.data.dataset import Dataset, Example, Skipped
+from regraft.data.folders import SPLIT_NAMES, finish
+from regraft.data.tables import split_of, text_of
+from regraft.data.walk import not_plain
+from regraft.errors import DataError, did_you_mean
+
+
+def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
+    """The images of a `datasets.Dataset` or `DatasetDict`.
+
+    Images may be bytes, files on disk, or `Image` features of either; nothing is decoded here.
+    Labels are class names where the column is a `ClassLabel`. Ids are '<part>/<row>'.
+
+    Args:
+        data: the object.
+        columns: names of the 'path' (here: image), 'label' and 'split' columns; the image column
+            may have any name if there is only one of type `Image`.
+
+    Raises:
+        DataError: a streaming data set, a missing column, or no row with image and label.
+    """
+    if isinstance(data, Mapping):
+        parts = {str(name): part for name, part in data.items()}
+    else:
+        parts = {"": data}
+    examples: list[Example] = []
+    skipped: list[Skipped] = []
+    for name, part in parts.items():
+        if not hasattr(part, "select_columns") or not hasattr(part, "__getitem__"):
+            raise DataError("a streaming data set must be loaded whole: streaming=False.")
+        _add(part, name, columns, examples, skipped)
+    if not examples:
+        why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
+        raise DataError(f"the data set has no row with an image and a label{why}.")
+    return finish("datasets", examples, skipped)
+
+
+def _add(
+    part: Any,
+    name: str,
+    columns: Mapping[str, str],
+    examples: list[Example],
+    skipped: list[Skipped],
+) -> None:
+    """Append the rows of one part."""
+    image, label = _image_column(part, columns["path"]), _label_column(part, columns["label"])
+    pixels = _undecoded(part, image)
+    labels = _labels(part, label)
+    has_split = columns["split"] in part.column_names and not name
+    splits = part.with_format(None)[columns["split"]] if has_split else None
+    split = SPLIT_NAMES.get(name.lower())
+    if name and split is None:
+        raise DataError(f"the part '{name}' of the data set must be named train, val or test.")
+    width = len(str(max(len(part) - 1, 0)))
+    for row, text in enumerate(labels):
+        identity = f"{name or 'row'}/{row:0{width}d}"
+        if text is None:
+            skipped.append(Skipped(identity, "has no label"))
+            continue
+        source = _source(pixels, image, row)
+        if isinstance(source, str):
+            skipped.append(Skipped(identity, source))
+            continue
+        mine = split_of(splits[row], "datasets", f"row {row}") if splits is not None else split
+        examples.append(Example(identity, source, text, mine))
+
+
+def _image_column(part: Any, wanted: str) -> str:
+    names = list(part.column_names)
+    if wanted in names:
+        return wanted
+    found = [name for name in names if type(part.features[name]).__name__ == "Image"]
+    if len(found) == 1:
+        return str(found[0])
+    raise DataError(
+        f"the data set has no image column '{wanted}'; it has "
+        f"{', '.join(repr(n) for n in names)}: name it with path_column=…"
+    )
+
+
+def _label_column(part: Any, wanted: str) -> str:
+    names = list(part.column_names)
+    if wanted not in names:
+        raise DataError(
+            f"the data set has no column '{wanted}' for the label; it has "
+            f"{', '.join(repr(n) for n in names)}: name it with label_column=…"
+            f"{did_you_mean(wanted, names)}"
+        )
+    return wanted
+
+
+def _labels(part: Any, column: str) -> list[str | None]:
+    """Class names in row order; None where a row has none."""
+    values = list(part.with_format(None)[column])
+    names = getattr(part.features[column], "names", None)
+    if names is None:
+        return [text_of(value) for value in values]
+    # -1 is how `datasets` marks a row without a label.
+    return [names[v] if v is not None and v >= 0 else None for v in values]
+
+
+def _undecoded(part: Any, column: str) -> Any:
+    """Only the image column, with bytes or paths instead of decoded pictures."""
+    only = part.with_format(None).select_columns([column])
+    if type(part.features[column]).__name__ != "Image":
+        return only
+    from datasets import Image
+
+    return only.cast_column(column, Image(decode=False))
+
+
+def _source(pixels: Any, column: str, row: int) -> Path | Callable[[], bytes] | str:
+    """Where the row's bytes come from, or why there are none."""
+    value = pixels[row][column]
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return lambda: _bytes(pixels[row][column])
+    if not isinstance(value, str):
+        return "has no image"
+    path = Path(value)
+    try:
+        reason = not_plain(path.stat().st_mode)
+    except (OSError, ValueError):
+        reason = "not a file on this machine"
+    return reason or path
+
+
+def _bytes(value: Any) -> bytes:
+    """The bytes of a cell: they stay in the data set's own memory map until they are read."""
+    return bytes(value["bytes"] if isinstance(value, dict) else value)

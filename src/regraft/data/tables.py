@@ -1,0 +1,200 @@
+"""Tables of labelled files: CSV, TSV, JSON Lines, Parquet; a row is a path, a label, maybe a split.
+
+A table may come from somebody else. Its paths are names below its own folder and nothing more: an
+absolute path, `..`, a URL or a link that leads out is left out with its reason and never opened.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from regraft.data.dataset import Dataset, Example, Skipped
+from regraft.data.folders import SPLIT_NAMES, finish
+from regraft.data.walk import not_plain, readable
+from regraft.errors import DataError, did_you_mean, need_extra
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_MOST_CHARACTERS = 4096  # longer than any path; a cell like this is no path
+Row = Mapping[str, Any]
+
+
+def from_table(table: Path, shown: str, columns: Mapping[str, str]) -> Dataset:
+    """The images that a table lists.
+
+    Args:
+        table: an existing file; its suffix says what it is.
+        shown: how the user named it, for messages.
+        columns: the column's name for 'path', 'label' and 'split'; the last may be missing.
+
+    Raises:
+        DataError: it cannot be read, lacks a column, or lists no usable image.
+        MissingExtra: Parquet without pyarrow.
+    """
+    reader = {".parquet": _parquet, ".jsonl": _jsonl, ".ndjson": _jsonl}.get(
+        table.suffix.lower(), _csv
+    )
+    try:
+        names, rows = reader(table, shown)
+        _need_columns(names, shown, columns)
+        return _examples(list(rows), table.parent, shown, columns, columns["split"] in names)
+    except OSError as problem:
+        raise DataError(f"'{shown}' cannot be read: {problem.strerror or problem}.") from problem
+
+
+def inside(folder: Path, name: str) -> tuple[Path, str]:
+    """(the file that a table in `folder` means, why it must not be opened or an empty text)."""
+    if reason := _bad_name(name):
+        return folder, reason
+    path = folder / name
+    try:
+        mode = path.stat().st_mode
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return path, "leads out of the table's folder"
+    except FileNotFoundError:
+        return path, "no such file"
+    except (OSError, ValueError, RuntimeError) as problem:
+        return path, f"cannot be opened: {getattr(problem, 'strerror', None) or problem}"
+    return path, not_plain(mode)
+
+
+def text_of(value: Any) -> str | None:
+    """A label as written: text stays as it is, numbers and truth values as JSON spells them."""
+    if value is None or isinstance(value, str):
+        return value or None
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return None
+
+
+def split_of(value: Any, shown: str, row: str) -> str:
+    """'train', 'val' or 'test'. Raises `DataError` for anything else."""
+    split = SPLIT_NAMES.get(str(value).strip().lower()) if value is not None else None
+    if split is None:
+        raise DataError(f"{row} of '{shown}' has the split {value!r:.40}: train, val or test.")
+    return split
+
+
+def _examples(
+    rows: list[Row], folder: Path, shown: str, columns: Mapping[str, str], has_split: bool
+) -> Dataset:
+    examples: dict[str, Example] = {}
+    skipped = []
+    for number, row in enumerate(rows, start=1):
+        given, label = row.get(columns["path"]), text_of(row.get(columns["label"]))
+        name = given if isinstance(given, str) else ""
+        path, reason = inside(folder, name)
+        identity = readable(PurePosixPath(name).as_posix()) if not reason else name[:200]
+        if not reason and label is None:
+            reason = "has no label"
+        if not reason and identity in examples:
+            reason = f"listed before, as '{examples[identity].label}'"
+        if reason:
+            skipped.append(Skipped(identity or f"row {number}", reason))
+            continue
+        split = split_of(row.get(columns["split"]), shown, f"row {number}") if has_split else None
+        examples[identity] = Example(identity, path, label, split)
+    if not examples:
+        why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
+        raise DataError(
+            f"none of the {len(rows)} rows of '{shown}' names a usable image{why}; "
+            f"paths are relative to the table's folder."
+        )
+    return finish(shown, list(examples.values()), skipped)
+
+
+def _bad_name(name: str) -> str:
+    if not name.strip():
+        return "has no path"
+    if "\x00" in name or len(name) > _MOST_CHARACTERS:
+        return "not a path"
+    if _DRIVE.match(name) and len(name) > 2 and name[2] in "\\/" or name.startswith(("/", "\\")):
+        return "an absolute path; it must be relative to the table's folder"
+    if _URL.match(name):
+        return "a URL; nothing is fetched"
+    if name.startswith("~"):
+        return "a home folder; the path must be relative to the table's folder"
+    if ".." in re.split(r"[\\/]", name):
+        return "leads out of the table's folder"
+    return ""
+
+
+def _need_columns(names: list[str], shown: str, columns: Mapping[str, str]) -> None:
+    for role in ("path", "label"):
+        wanted = columns[role]
+        if names.count(wanted) > 1:
+            raise DataError(f"'{shown}' has {names.count(wanted)} columns named '{wanted}'.")
+        if wanted not in names:
+            known = ", ".join(f"'{name}'" for name in names[:20]) or "no column at all"
+            raise DataError(
+                f"'{shown}' has no column '{wanted}' for the {role}; it has {known}."
+                f"{did_you_mean(wanted, names)}"
+            )
+
+
+def _csv(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
+    # The csv module leaves every cell a string: 'NA', '01' and 'null' stay labels.
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            delimiter = "\t" if table.suffix.lower() == ".tsv" else _delimiter(first)
+            lines = list(csv.reader(file, delimiter=delimiter, strict=True))
+    except UnicodeDecodeError as problem:
+        raise DataError(f"'{shown}' is not UTF-8 text: save it as UTF-8.") from problem
+    except csv.Error as problem:
+        raise DataError(f"'{shown}' is no CSV table: {problem}.") from problem
+    names = lines[0] if lines else []
+    body = [line for line in lines[1:] if line]
+    for number, line in enumerate(body, start=1):
+        if len(line) != len(names):
+            raise DataError(
+                f"row {number} of '{shown}' has {len(line)} cells, its header has {len(names)}: "
+                f"quote cells that hold a '{delimiter}'."
+            )
+    return names, (dict(zip(names, line, strict=True)) for line in body)
+
+
+def _delimiter(header: str) -> str:
+    """Whichever of comma, semicolon and tab the header has most of."""
+    return max(",;\t", key=header.count)
+
+
+def _jsonl(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
+    rows: list[dict[str, Any]] = []
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    rows.append(_object(line, number, shown))
+    except UnicodeDecodeError as problem:
+        raise DataError(f"'{shown}' is not UTF-8 text: save it as UTF-8.") from problem
+    return list(dict.fromkeys(name for row in rows for name in row)), iter(rows)
+
+
+def _object(line: str, number: int, shown: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise DataError(f"line {number} of '{shown}' is no JSON: {problem}.") from problem
+    if not isinstance(row, dict):
+        raise DataError(f"line {number} of '{shown}' must be a JSON object, {{…}}.")
+    return row
+
+
+def _parquet(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
+    need_extra("pyarrow", "tables", "reading a Parquet table")
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        content = parquet.read_table(table)
+    except (pyarrow.ArrowException, OSError) as problem:
+        text = str(problem).splitlines()[0][:120]
+        raise DataError(f"'{shown}' is no Parquet table: {text}.") from problem
+    return list(content.column_names), iter(content.to_pylist())
