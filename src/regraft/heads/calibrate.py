@@ -1,0 +1,114 @@
+"""From scores to probabilities, learned on scores of rows that the head had not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.heads.newton import Float, Local, Product, log_softmax, minimise
+
+MOST_ROWS = 20_000  # rows to learn from: K + 1 numbers need no more
+FEW_PER_CLASS = 5  # below this, a bias per class would fit noise
+BIAS_PENALTY = 1.0  # a Gaussian prior of width 1 on each bias, in logits
+LIMITS = (1e-3, 1e4)  # of the sharpness, for scores of spread 1; noise may ask for less than 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """logits = sharpness · scores + bias; probabilities are their softmax.
+
+    Attributes:
+        sharpness: one over the temperature, > 0.
+        bias: (K,) float64, added to the logits; zero where only the temperature was fitted.
+    """
+
+    sharpness: float
+    bias: Float
+
+    def logits(self, scores: NDArray[Any]) -> Float:
+        """(N, K) scores to (N, K) logits in float64."""
+        return np.asarray(np.asarray(scores, np.float64) * self.sharpness + self.bias)
+
+    def probabilities(self, scores: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, K) scores to (N, K) probabilities; rows sum to 1."""
+        return np.asarray(np.exp(log_softmax(self.logits(scores))), np.float32)
+
+    def log_loss(self, scores: NDArray[Any], labels: NDArray[Any]) -> float:
+        """Mean negative log-probability of the true class."""
+        picked = log_softmax(self.logits(scores))[np.arange(len(labels)), labels]
+        return float(-picked.mean())
+
+
+def calibrate(scores: NDArray[Any], labels: NDArray[np.int64], *, bias: bool = True) -> Calibration:
+    """The temperature and per-class bias with the least log-loss.
+
+    Targets are smoothed by one part in n + 2 (Platt 1999), so that scores which separate the
+    classes give a finite temperature: n right answers do not prove that none will be wrong. The
+    biases are penalised, and left at zero where a class has fewer than 5 rows. Temperature alone
+    (Guo et al., ICML 2017) never changes which class wins.
+
+    Args:
+        scores: (N, K), out of fold.
+        labels: (N,).
+        bias: whether to fit biases at all.
+    """
+    n, k = scores.shape
+    if n > MOST_ROWS:
+        chosen = np.linspace(0, n - 1, MOST_ROWS).astype(np.intp)
+        scores, labels, n = scores[chosen], labels[chosen], MOST_ROWS
+    wide = np.asarray(scores, np.float64)
+    wide = wide - wide.mean(axis=1, keepdims=True)
+    spread = float(np.sqrt((wide**2).mean()))
+    if n == 0 or not spread > 0.0:
+        return Calibration(1.0, np.zeros(k))
+    scaled = wide / spread
+    free = bias and int(np.bincount(labels, minlength=k).min()) >= FEW_PER_CLASS
+    point = minimise(_problem(scaled, labels, free), np.append(1.0, np.zeros(k if free else 0)))
+    sharpness = float(np.clip(point[0], *LIMITS))
+    if free and sharpness != point[0]:  # the biases belong to another sharpness: fit them again
+        fixed = _problem(sharpness * scaled, labels, free)
+        held = minimise(lambda b: _hold_first(fixed(np.append(1.0, b))), point[1:])
+        point = np.append(sharpness, held)
+    return Calibration(sharpness / spread, point[1:] if free else np.zeros(k))
+
+
+def _problem(scores: Float, labels: NDArray[np.int64], free: bool) -> Local:
+    """The smoothed, penalised log-loss at [sharpness, bias…], convex in both together."""
+    n, k = scores.shape
+    slip = 1.0 / (n + 2)
+    target = np.full((n, k), slip / k)
+    target[np.arange(n), labels] += 1.0 - slip
+
+    def local(point: Float) -> tuple[float, Float, Product]:
+        bias = point[1:]
+        log_p = log_softmax(point[0] * scores + (bias if free else 0.0))
+        p = np.exp(log_p)
+        value = -float((target * log_p).sum()) + 0.5 * BIAS_PENALTY * float(bias @ bias)
+        gradient = _pull(p - target, scores, free)
+        gradient[1:] += BIAS_PENALTY * bias
+
+        def product(v: Float) -> Float:
+            moved = v[0] * scores + (v[1:] if free else 0.0)
+            moved = p * (moved - (p * moved).sum(axis=1, keepdims=True))
+            out = _pull(moved, scores, free)
+            out[1:] += BIAS_PENALTY * v[1:]
+            return out
+
+        return value, gradient, product
+
+    return local
+
+
+def _pull(slope: Float, scores: Float, free: bool) -> Float:
+    """From slopes by logit (N, K) to slopes by [sharpness, bias…]."""
+    first = float((slope * scores).sum())
+    return np.append(first, slope.sum(axis=0) if free else np.zeros(0))
+
+
+def _hold_first(local: tuple[float, Float, Product]) -> tuple[float, Float, Product]:
+    """The same problem where the first number stays as it is."""
+    value, gradient, product = local
+    return value, gradient[1:], lambda v: product(np.append(0.0, v))[1:]

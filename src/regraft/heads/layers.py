@@ -1,0 +1,172 @@
+"""What every head is once it is fitted: a short chain of plain steps from features to scores.
+
+A chain is data (names and arrays), so one function stores it, one checks what is read back, one
+runs it with NumPy alone, and one (`regraft.heads.modules`) makes it a torch module for export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import HeadError
+from regraft.heads.rows import Rows, spans
+
+Float32 = NDArray[np.float32]
+
+MOST_LAYERS = 16
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Affine:
+    """(x - shift) @ weight + bias: (B, D) to (B, M).
+
+    The shift stays apart from the bias because features lie far from zero: folded into the bias
+    in float32 it would cost digits.
+
+    Attributes:
+        shift: (D,) float32.
+        weight: (D, M) float32.
+        bias: (M,) float32.
+    """
+
+    shift: Float32
+    weight: Float32
+    bias: Float32
+
+    def __call__(self, x: Float32) -> Float32:
+        return np.asarray((x - self.shift) @ self.weight + self.bias)
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(x, 0)."""
+
+    def __call__(self, x: Float32) -> Float32:
+        return np.maximum(x, 0)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Every row divided by its Euclidean length."""
+
+    def __call__(self, x: Float32) -> Float32:
+        length = np.sqrt((x * x).sum(axis=1, keepdims=True))
+        return np.asarray(x / np.maximum(length, np.float32(TINY)))
+
+
+Layer = Affine | Relu | Unit
+PLAIN: dict[str, type[Relu] | type[Unit]] = {"relu": Relu, "unit": Unit}
+ARRAYS = ("shift", "weight", "bias")
+
+
+def affine(shift: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any]) -> Affine:
+    """An `Affine` layer in float32, whatever precision it was solved in."""
+    return Affine(*(np.ascontiguousarray(a, np.float32) for a in (shift, weight, bias)))
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A chain of layers that ends in one score per class."""
+
+    chain: tuple[Layer, ...]
+
+    @property
+    def dim(self) -> int:
+        """Columns of the features that go in."""
+        return next(len(layer.shift) for layer in self.chain if isinstance(layer, Affine))
+
+    @property
+    def n_classes(self) -> int:
+        """Scores that come out."""
+        return next(len(layer.bias) for layer in self.chain[::-1] if isinstance(layer, Affine))
+
+    def __call__(self, rows: Rows) -> Float32:
+        """(N, D) features to (N, K) float32 scores, in chunks."""
+        if len(rows.shape) != 2 or rows.shape[1] != self.dim:
+            raise HeadError(
+                f"This head reads rows of shape (N, {self.dim}), not {tuple(rows.shape)}."
+            )
+        out = np.empty((len(rows), self.n_classes), np.float32)
+        for part in spans(len(rows)):
+            x = np.asarray(rows[part], np.float32)
+            for layer in self.chain:
+                x = layer(x)
+            out[part] = x
+        return out
+
+    def names(self) -> list[str]:
+        """The kind of every layer, in order."""
+        return [type(layer).__name__.lower() for layer in self.chain]
+
+    def arrays(self) -> dict[str, Float32]:
+        """The numbers: '0.shift', '0.weight', '0.bias' for the first layer if it is affine, …"""
+        return {
+            f"{place}.{name}": getattr(layer, name)
+            for place, layer in enumerate(self.chain)
+            if isinstance(layer, Affine)
+            for name in ARRAYS
+        }
+
+
+def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
+    """The chain that `Layers.names` and `Layers.arrays` describe; nothing is trusted.
+
+    Raises:
+        HeadError: an unknown layer, or arrays missing, left over, misshapen or not finite.
+    """
+    if not isinstance(names, list) or not 0 < len(names) <= MOST_LAYERS:
+        raise HeadError(f"A stored head lists 1 to {MOST_LAYERS} layers, not {names!r:.80}.")
+    left = dict(arrays)
+    chain: list[Layer] = []
+    width: int | None = None
+    for place, name in enumerate(names):
+        if name == "affine":
+            layer = _restore_affine(place, left, width)
+            width = len(layer.bias)
+            chain.append(layer)
+        elif isinstance(name, str) and name in PLAIN:
+            chain.append(PLAIN[name]())
+        else:
+            raise HeadError(f"A stored head has an unknown layer {name!r:.80}.")
+    if left:
+        raise HeadError(f"A stored head has an array {min(left)!r:.80} that no layer reads.")
+    if width is None:
+        raise HeadError("A stored head has no affine layer.")
+    return Layers(tuple(chain))
+
+
+def _restore_affine(place: int, left: dict[str, NDArray[Any]], width: int | None) -> Affine:
+    shift, weight, bias = (
+        checked_array(left, f"{place}.{name}", np.dtype(np.float32), axes)
+        for name, axes in zip(ARRAYS, (1, 2, 1), strict=True)
+    )
+    if weight.shape != (len(shift), len(bias)) or width not in (None, len(shift)):
+        raise HeadError(
+            f"Layer {place} of a stored head has shapes that do not fit: shift {shift.shape}, "
+            f"weight {weight.shape}, bias {bias.shape}, {width} columns before it."
+        )
+    return Affine(shift, weight, bias)
+
+
+def checked_array(
+    left: dict[str, NDArray[Any]], name: str, dtype: np.dtype[Any], axes: int
+) -> NDArray[Any]:
+    """Take `name` out of `left` if it is what it must be.
+
+    Raises:
+        HeadError: it is missing, or its type, number of axes or values are wrong.
+    """
+    array = left.pop(name, None)
+    if array is None:
+        raise HeadError(f"A stored head lacks its array '{name}'.")
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != axes:
+        raise HeadError(f"The array '{name}' of a stored head must be {dtype} with {axes} axes.")
+    if array.size == 0 or not np.isfinite(array).all():
+        raise HeadError(f"The array '{name}' of a stored head is empty or holds no finite number.")
+    return array

@@ -1,0 +1,61 @@
+"""A fitted head as a torch module, for training above the cut and for export."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from regraft.heads.calibrate import Calibration
+from regraft.heads.layers import TINY, Affine, Layers, Relu
+
+
+class Shifted(nn.Module):
+    """(x - shift) @ weight.T + bias: (B, D) to (B, M); weight as torch keeps it, (M, D)."""
+
+    shift: torch.Tensor
+
+    def __init__(self, layer: Affine) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.from_numpy(layer.shift.copy()))
+        self.linear = nn.Linear(*layer.weight.shape)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.from_numpy(layer.weight.T.copy()))
+            self.linear.bias.copy_(torch.from_numpy(layer.bias.copy()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.linear(x - self.shift)
+        return out
+
+
+class Unit(nn.Module):
+    """Every row of (B, D) divided by its Euclidean length."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(x, dim=1, eps=TINY)
+
+
+class Logits(nn.Module):
+    """sharpness · scores + bias: (B, K) to (B, K)."""
+
+    sharpness: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, calibration: Calibration) -> None:
+        super().__init__()
+        sharpness = torch.tensor(calibration.sharpness, dtype=torch.float32)
+        self.register_buffer("sharpness", sharpness)
+        self.register_buffer("bias", torch.from_numpy(calibration.bias).float())
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores * self.sharpness + self.bias
+
+
+def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
+    """(B, D) features to (B, K) calibrated logits, in eval mode."""
+    steps: list[nn.Module] = []
+    for layer in layers.chain:
+        if isinstance(layer, Affine):
+            steps.append(Shifted(layer))
+        else:
+            steps.append(nn.ReLU() if isinstance(layer, Relu) else Unit())
+    return nn.Sequential(*steps, Logits(calibration)).eval()

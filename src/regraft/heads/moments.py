@@ -1,0 +1,134 @@
+"""The sums that are all a ridge head needs to know: they add, and they subtract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import HeadError
+from regraft.heads.rows import CHUNK, Rows, refuse_non_finite, spans
+
+Float = NDArray[np.float64]
+
+# A column whose spread is below this share of its size is constant: float32 keeps 24 bits, and
+# the variance is a difference of float64 sums that agree to 2e-16.
+CONSTANT = 1e-6
+
+
+@dataclass
+class Moments:
+    """n, Σx, Σxxᵀ, Σy and Σxyᵀ of rows seen so far, in float64 and unstandardised.
+
+    Labels count as one-hot targets. Two sets of rows give the sum of their moments, whatever
+    their order, so data may come in parts, grow, shrink, or lie on several machines.
+
+    Attributes:
+        n: rows.
+        x: (D,) sum of rows.
+        xx: (D, D) sum of outer products.
+        y: (K,) sum of targets; with labels the count of each class.
+        xy: (D, K) sum of rows times targets; with labels each class's sum of rows.
+    """
+
+    n: int
+    x: Float
+    xx: Float
+    y: Float
+    xy: Float
+
+    @classmethod
+    def empty(cls, dim: int, n_classes: int) -> Moments:
+        """The moments of no rows: `dim` columns, `n_classes` targets."""
+        square, cross = np.zeros((dim, dim)), np.zeros((dim, n_classes))
+        return cls(0, np.zeros(dim), square, np.zeros(n_classes), cross)
+
+    @classmethod
+    def of(cls, rows: Rows, targets: NDArray[Any], n_classes: int) -> Moments:
+        """The moments of all `rows`, read once in chunks."""
+        total = cls.empty(rows.shape[1], n_classes)
+        for part in spans(len(rows), CHUNK):
+            total.add(rows[part], targets[part], first=part.start)
+        return total
+
+    def add(self, rows: NDArray[Any], targets: NDArray[Any], *, first: int = 0) -> None:
+        """Take `rows` (n, D) in, with labels (n,) or targets (n, K).
+
+        `first` is the number of the first row, for the message of the error.
+
+        Raises:
+            HeadError: a value is not finite.
+        """
+        self._change(rows, targets, 1.0, first)
+
+    def remove(self, rows: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Take `rows` out as if they had never been added, to float64 rounding.
+
+        Raises:
+            HeadError: a value is not finite, or more rows are removed than were added.
+        """
+        if len(rows) > self.n:
+            raise HeadError(f"{len(rows)} rows cannot be removed from moments of {self.n} rows.")
+        self._change(rows, targets, -1.0, 0)
+
+    def __add__(self, other: Moments) -> Moments:
+        if self.xy.shape != other.xy.shape:
+            raise HeadError(
+                f"Moments of shape {other.xy.shape} do not add to those of {self.xy.shape}."
+            )
+        pairs = ((getattr(self, k), getattr(other, k)) for k in ("n", "x", "xx", "y", "xy"))
+        return Moments(*(a + b for a, b in pairs))
+
+    def _change(self, rows: NDArray[Any], targets: NDArray[Any], sign: float, first: int) -> None:
+        wide = np.asarray(rows, np.float64)
+        x = wide.sum(axis=0)
+        if not np.isfinite(x).all():
+            refuse_non_finite(wide, first)
+        y, xy = _cross(wide, targets, len(self.y))
+        self.n += int(sign) * len(wide)
+        self.x += sign * x
+        square = wide.T @ wide
+        if sign < 0:
+            np.negative(square, out=square)
+        self.xx += square
+        self.y += sign * y
+        self.xy += sign * xy
+
+    def centre(self) -> tuple[Float, Float]:
+        """Mean (D,) and standard deviation (D,) of every column, infinite where it is constant.
+
+        Dividing by infinity makes a constant column zero, which is what it has to say.
+        """
+        mean = self.x / self.n
+        power = np.diagonal(self.xx) / self.n
+        return mean, scale_of(np.sqrt(np.maximum(power - mean**2, 0.0)), power)
+
+    def standardised(self) -> tuple[Float, Float]:
+        """Σzzᵀ (D, D) and Σz(y-ȳ)ᵀ (D, K) of the centred and scaled rows z."""
+        mean, scale = self.centre()
+        gram = self.xx - np.outer(mean, self.x)
+        gram /= scale[:, None]
+        gram /= scale
+        return gram, (self.xy - np.outer(mean, self.y)) / scale[:, None]
+
+
+def scale_of(spread: Float, power: Float) -> Float:
+    """Standard deviations (D,), infinite where below `CONSTANT` times the root of `power`."""
+    return np.where(spread > CONSTANT * np.sqrt(power), spread, np.inf)
+
+
+def _cross(rows: Float, targets: NDArray[Any], n_classes: int) -> tuple[Float, Float]:
+    """Σy (K,) and Σxyᵀ (D, K). Labels are summed class by class: no product with zeros."""
+    if targets.ndim == 2:
+        wide = np.asarray(targets, np.float64)
+        return wide.sum(axis=0), rows.T @ wide
+    counts = np.bincount(targets, minlength=n_classes)
+    total = np.zeros((n_classes, rows.shape[1]))
+    order = np.argsort(targets, kind="stable")
+    starts = np.cumsum(counts) - counts
+    present = counts > 0
+    if len(rows):
+        total[present] = np.add.reduceat(rows[order], starts[present], axis=0)
+    return counts.astype(np.float64), total.T
