@@ -24,8 +24,10 @@ def keys(*names: int) -> list[str]:
 
 
 def values(*names: int) -> dict[str, np.ndarray]:
-    return {"000": np.array([[n, n + 0.5] for n in names], np.float32),
-            "001-flow": np.array([np.full((2, 3), n) for n in names], np.float32)}
+    return {
+        "000": np.array([[n, n + 0.5] for n in names], np.float32),
+        "001-flow": np.array([np.full((2, 3), n) for n in names], np.float32),
+    }
 
 
 def test_what_was_put_in_comes_out_in_any_order() -> None:

@@ -17,7 +17,7 @@ _HOMES = {
     "backbone": "regraft.backbones",
     "fit": "regraft.run",
     "images": "regraft.data",
-    "load": "regraft.bundle",
+    "load": "regraft.model",
 }
 
 __all__ = ["RegraftError", "__version__", "backbone", "fit", "images", "load"]

@@ -25,7 +25,8 @@ from regraft import engine as engines
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.cache import Rows, Shelf, trim
-from regraft.data import Decoder, Example, Skipped, decoder
+from regraft.data import Example, Skipped, decoder
+from regraft.data.decoders import Decoder
 from regraft.engine import Engine, Session, Trunk, precision
 from regraft.errors import BadFile, OptionError
 from regraft.files import cache_dir, digest, digest_of
@@ -77,6 +78,10 @@ class Pipeline:
             "taps": self.names,
             "engine": self.engine.fingerprint(self.device, self.precision),
         }
+
+    def facts(self) -> dict[str, Any]:
+        """Which decoder and which engine make the features: for the record."""
+        return {name: self.key()[name] for name in ("decoder", "engine")}
 
     def trunk(self) -> Trunk:
         """What the engine is to run: every stage is an output, the taps are the wanted ones."""
@@ -360,6 +365,4 @@ def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
     step = max(1, len(examples) // precision.CHECK_ROWS)
     loaded = Loader(pipe, None).each(examples[::step][: precision.CHECK_ROWS])
     rows = [pair[1] for pair in loaded if not isinstance(pair, Skipped) and pair[1] is not None]
-    return precision.decide(
-        _record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows
-    )
+    return precision.decide(_record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows)

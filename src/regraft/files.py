@@ -57,7 +57,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         sync(part)
-        os.replace(part, path)
+        part.replace(path)
         sync(path.parent)
     finally:
         part.unlink(missing_ok=True)

@@ -36,8 +36,9 @@ def test_equals_the_reference(name: str, tmp_path: Path) -> None:
 def test_rows_of_two_arrays(name: str, tmp_path: Path) -> None:
     truth = run("reference", token_trunk(), token_rows(11), tmp_path)
     got = run(name, token_trunk(), token_rows(11), tmp_path / name)
-    np.testing.assert_allclose(np.stack([r[0] for r in got]), np.stack([r[0] for r in truth]),
-                               rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        np.stack([r[0] for r in got]), np.stack([r[0] for r in truth]), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -82,7 +83,10 @@ def test_a_compiled_trunk_needs_no_module(tmp_path: Path) -> None:
 
     session = OpenVinoEngine().open(
         type(trunk)(trunk.key, trunk.outputs, trunk.wanted, never, trunk.example),
-        tmp_path / "t", device=DEVICE, precision="f32", threads=1,
+        tmp_path / "t",
+        device=DEVICE,
+        precision="f32",
+        threads=1,
     )
     assert not session.built
     np.testing.assert_allclose(next(session.run(image_rows(1)))[0], first[0][1], rtol=1e-5)

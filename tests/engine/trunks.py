@@ -40,7 +40,10 @@ class Masked(nn.Module):
 
 def image_trunk(*wanted: str) -> Trunk:
     return Trunk(
-        {"test": "two depths"}, ("low", "high"), wanted or ("low", "high"), TwoDepths,
+        {"test": "two depths"},
+        ("low", "high"),
+        wanted or ("low", "high"),
+        TwoDepths,
         ImageSpec((16, 16)).example(),
     )
 

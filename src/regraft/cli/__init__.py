@@ -1,0 +1,79 @@
+"""The command line: one file per verb, registered here; nothing heavy is imported for --help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from regraft import __version__
+from regraft.cli import cache, doctor, embed, evaluate, fit, predict
+from regraft.errors import RegraftError
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+#: Wrong arguments. typer has its own copy of click in some releases and uses click itself in
+#: others; the base of its public class is the right one in both.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="regraft",
+    help="Adapt a pretrained network to your own labelled images, and know how far to trust it.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (fit, evaluate, predict, embed, doctor):
+    app.command(verb.NAME)(verb.command)
+app.add_typer(cache.app, name="cache")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"regraft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of one command: 0 done, 2 the user's error, 130 interrupted."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except RegraftError as problem:
+        return fail(str(problem))
+    except UsageError as problem:
+        said = getattr(problem, "format_message", problem.__str__)()
+        if type(problem).__name__ == "NoArgsIsHelpError":  # its message is the help itself
+            print(said)
+            return USER_ERROR
+        return fail(f"{said} See 'regraft --help'.")
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; what was computed is kept in the cache", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, e.g. `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return code if isinstance(code, int) else DONE
+
+
+def fail(sentence: str) -> int:
+    """Say what is wrong on stderr, in one line."""
+    print("error: " + " ".join(sentence.split()), file=sys.stderr)
+    return USER_ERROR

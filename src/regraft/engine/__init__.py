@@ -90,8 +90,9 @@ def engine(name: str) -> Engine:
     """
     if name not in ENGINES:
         known = ", ".join(ENGINES)
-        raise OptionError(f"engine must be one of {known}, got '{name}'."
-                          + did_you_mean(name, ENGINES))
+        raise OptionError(
+            f"engine must be one of {known}, got '{name}'." + did_you_mean(name, ENGINES)
+        )
     module, cls = ENGINES[name].split(":")
     made: Engine = getattr(import_module(module), cls)()
     return made
@@ -110,8 +111,9 @@ def pick(device: str) -> Engine:
         if not reason:
             return made
         reasons.append(f"{name}: {reason}")
-    raise EngineError(f"device '{device}' cannot be used here ({'; '.join(reasons)}); "
-                      "use --device cpu.")
+    raise EngineError(
+        f"device '{device}' cannot be used here ({'; '.join(reasons)}); use --device cpu."
+    )
 
 
 def resolve_device(device: str) -> str:

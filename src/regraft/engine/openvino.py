@@ -8,7 +8,6 @@ row then depend neither on its batch-mates nor on the number of threads.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -149,8 +148,10 @@ def convert(trunk: Trunk, folder: Path) -> None:
             )
         except Exception as problem:
             first = str(problem).strip().splitlines()[0]
-            raise EngineError(f"openvino cannot run this backbone ({first}); "
-                              "use --device cpu with engine 'torch'.") from problem
+            raise EngineError(
+                f"openvino cannot run this backbone ({first}); "
+                "use --device cpu with engine 'torch'."
+            ) from problem
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".trunk-", dir=folder.parent))
     try:
@@ -169,7 +170,7 @@ def put_folder(part: Path, folder: Path) -> None:
     if folder.exists() and not is_sealed(folder):
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        os.rename(part, folder)
+        part.rename(folder)
     except OSError:
         if not is_sealed(folder):
             raise

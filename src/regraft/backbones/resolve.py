@@ -1,0 +1,83 @@
+"""What a user or a bundle names, as a backbone whose weights are the ones that were meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regraft import backbones
+from regraft.backbones.core import Backbone
+from regraft.backbones.info import BackboneInfo
+from regraft.errors import BackboneError
+
+if TYPE_CHECKING:
+    from regraft.backbones.request import Loaded
+    from regraft.stages import Stages
+
+
+def resolve(
+    wanted: str | Backbone | None,
+    *,
+    size: int | tuple[int, int] | list[int] | None = None,
+    weights: str | Path | None = None,
+    revision: str | None = None,
+    digest: str | None = None,
+) -> Backbone:
+    """The backbone that is meant, at the size that is wanted.
+
+    Raises:
+        BackboneError: it cannot be had, or its weights do not have the `digest`.
+    """
+    side = tuple(size) if isinstance(size, list) else size
+    if isinstance(wanted, Backbone):
+        made = wanted if side is None else wanted.resized(side)  # type: ignore[arg-type]
+    else:
+        made = backbones.backbone(
+            wanted,
+            weights=weights,
+            revision=revision,
+            size=side,  # type: ignore[arg-type]
+        )
+    if digest is not None and made.info.digest != digest:
+        raise BackboneError(
+            f"the weights of '{made.info.name}' have the digest {made.info.digest[:12]}…, not the "
+            f"{digest[:12]}… that were used before; name the old 'revision' or fit again."
+        )
+    return made
+
+
+def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
+    """The backbone that `info` describes; its network is looked up when it is first touched.
+
+    Args:
+        info: as a bundle holds it.
+        weights: the file to take them from; by default where they came from.
+    """
+
+    def again(size: tuple[int, int] | None) -> Backbone:
+        own = size or tuple(info.input.json()["size"])
+        source: str | Path | None = weights
+        if source is None and info.source == "random":
+            source = "random"
+        revision = info.revision if info.source == "hub" and info.revision else None
+        return resolve(info.name, size=own, weights=source, revision=revision, digest=info.digest)
+
+    def opened() -> tuple[Stages, Loaded]:
+        if info.source == "file" and weights is None:
+            raise BackboneError(
+                f"the bundle was made on a local weight file for '{info.name}', which it does not "
+                "hold; make it again with --standalone."
+            )
+        return again(None)._whole()
+
+    return Backbone(info, opened, again)
+
+
+def save_weights(net: Backbone, path: Path) -> None:
+    """Write every parameter and buffer of the stages to a safetensors file, by name."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: t.detach().cpu().contiguous().clone() for name, t in net.stages.tensors().items()
+    }
+    save_file(tensors, path)

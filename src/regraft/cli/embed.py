@@ -1,0 +1,49 @@
+"""regraft embed: the features themselves, for any other library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regraft.cli import options
+from regraft.cli.output import print_json, progress_bar, show_warnings
+
+NAME = "embed"
+
+
+def command(
+    data: options.Data,
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    backbone: options.Backbone = None,
+    at: Annotated[str, typer.Option(help="Stage to read: end or a stage's name.")] = "end",
+    size: options.Size = None,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Write one row per image: id, label, split, digest and its features."""
+    from regraft.embed import embed
+
+    show_warnings()
+    with progress_bar("features") as progress:
+        report = embed(
+            data,
+            out,
+            backbone,
+            at=at,
+            size=size,
+            weights=weights,
+            device=device,
+            threads=threads,
+            progress=progress,
+        )
+    if json:
+        print_json(report)
+    else:
+        print(
+            f"{report['rows']} rows of {report['width']} features at {report['at']} in "
+            f"{report['out']}; {len(report['skipped'])} left out"
+        )

@@ -1,0 +1,141 @@
+"""regraft fit: adapt a backbone to labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regraft.cli import options
+from regraft.cli.output import percent, print_json, progress_bar, say, show_warnings
+from regraft.errors import OptionError
+
+NAME = "fit"
+
+#: The settings of a run.toml that `fit` takes back, and their types.
+SETTINGS: dict[str, type | tuple[type, ...]] = {
+    "data": str,
+    "test": str,
+    "backbone": str,
+    "revision": str,
+    "weights": str,
+    "digest": str,
+    "size": list,
+    "at": str,
+    "head": str,
+    "depths": str,
+    "device": str,
+    "engine": str,
+    "precision": str,
+    "threads": int,
+    "seed": int,
+}
+
+
+def command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Class folders (or train/ val/ test/ of them), a CSV, Parquet or JSONL table, "
+            "or the run.toml of an earlier run to repeat it.",
+        ),
+    ],
+    backbone: options.Backbone = None,
+    at: Annotated[
+        str, typer.Option(help="Stage whose output the head reads: end, a name, a+b, or auto.")
+    ] = "end",
+    head: Annotated[str, typer.Option(help="auto, ridge, logistic, mlp or prototypes.")] = "auto",
+    test: Annotated[
+        str | None, typer.Option(help="Labelled data to score on; wins over DATA/test.")
+    ] = None,
+    size: options.Size = None,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-1, -2, …]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides splits, folds, random features.")] = 0,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="Put the backbone's weights into the bundle.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Adapt a pretrained backbone to DATA and leave a run folder with a bundle in it."""
+    from regraft.record import free, read_settings
+    from regraft.run import fit
+
+    show_warnings()
+    how: dict[str, Any] = {
+        "data": data,
+        "backbone": backbone,
+        "at": at,
+        "head": head,
+        "test": test,
+        "size": size,
+        "weights": weights,
+        "device": device,
+        "threads": threads,
+        "seed": seed,
+    }
+    if data.endswith(".toml"):
+        how = from_settings(read_settings(Path(data), SETTINGS))
+    folder = out or next_folder(str(how["data"]))
+    free(folder)
+    with progress_bar("features") as progress:
+        run = fit(**how, say=say, progress=progress).save(folder, standalone=standalone)
+    if json:
+        print_json(run.report)
+    else:
+        show(run.report)
+
+
+def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings as the arguments of `regraft.fit`."""
+    empty_is_none = {
+        key: value or None
+        for key, value in settings.items()
+        if key in ("test", "weights", "revision", "size", "digest")
+    }
+    if "data" not in settings:
+        raise OptionError("run.toml must name its 'data'.")
+    return settings | empty_is_none
+
+
+def next_folder(data: str) -> Path:
+    """runs/NAME-1, or the first number that is free."""
+    name = Path(data).absolute().stem or "data"
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def show(report: dict[str, Any]) -> None:
+    """The result for people, on stdout."""
+    test, validation, cache = report["test"], report["validation"], report["cache"]
+    seconds = report["seconds"]
+    print(f"backbone    {report['backbone']}, read at {report['at']}")
+    print(f"head        {report['head']}: {report['why']}")
+    print(
+        f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
+        + (f"; {len(report['skipped'])} left out" if report["skipped"] else "")
+    )
+    print(
+        f"validation  {percent(validation['accuracy'])} ({validation['kind']}, "
+        f"{validation['n']} images)"
+    )
+    if test:
+        low, high = test["accuracy_ci95"]
+        print(
+            f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
+            f"{percent(low)} to {percent(high)}; {report['test_part']}"
+        )
+    print(
+        f"cost        {seconds['total']:.1f} s (features {seconds['features']:.1f}, head "
+        f"{seconds['head']:.1f}), {report['images_per_second']:.0f} images/s, cache "
+        f"{cache['state']}, {report['peak_memory_bytes'] / 1e6:.0f} MB"
+    )
+    print(f"bundle      {report['bundle']}")

@@ -1,0 +1,43 @@
+"""Options that several verbs share: one spelling, one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Class folders (or train/ val/ test/ of them), or a CSV, Parquet or JSONL table.",
+    ),
+]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        "-b",
+        help="A timm name; 'regraft backbones' lists them. "
+        "[default: the packaged EfficientNet-Lite0]",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", help="A local weight file, or 'random'. [default: the package's or the hub's]"
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option("--size", help="Side of the network's input in pixels. [default: as trained]"),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="For decoding and the engine. [default: all]")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on the last line of stdout.")
+]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle or run folder.")]

@@ -1,0 +1,220 @@
+"""An adapted model: a backbone up to a stage, and the head that was fitted on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft import __version__, bundle, heads
+from regraft.backbones import Backbone
+from regraft.backbones.info import BackboneInfo, Tap
+from regraft.backbones.resolve import from_info, save_weights
+from regraft.bundle import Bundle
+from regraft.card import card
+from regraft.data import Dataset, files, images
+from regraft.errors import BundleError
+from regraft.evaluate import evaluate
+from regraft.features import Features, Pipeline, Progress, compute, pipeline, tap_name
+from regraft.heads.fitted import FittedHead
+from regraft.heads.rows import Joined
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one file.
+
+    Attributes:
+        file: its id, as found.
+        label: the most probable class, None if the file cannot be read.
+        probabilities: of every class, most probable first; they add up to 1.
+        error: why the file cannot be read, '' if it can.
+    """
+
+    file: str
+    label: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """An adapted model, ready to predict.
+
+    Attributes:
+        backbone: the frozen stages.
+        at: the stages whose pooled outputs, joined, the head reads.
+        head: the fitted head.
+        classes: names, in the order of the scores.
+        metrics: scores from when it was made, as plain data.
+        features: which decoder and engine made the features that the head was fitted on.
+        seed: of the run that made it.
+    """
+
+    backbone: Backbone
+    at: tuple[str, ...]
+    head: FittedHead
+    classes: tuple[str, ...]
+    metrics: dict[str, Any]
+    features: dict[str, Any]
+    seed: int = 0
+
+    def pipeline(self, device: str = "auto", threads: int | None = None) -> Pipeline:
+        """What computes the features that the head reads."""
+        return pipeline(
+            self.backbone, taps(self.backbone.info, self.at), device=device, threads=threads
+        )
+
+    def probabilities(self, features: Features) -> np.ndarray:
+        """(N, K) float32, one row per example of `features`; rows add up to 1."""
+        rows = [features.rows[tap_name(tap)] for tap in taps(self.backbone.info, self.at)]
+        return self.head.probabilities(rows[0] if len(rows) == 1 else Joined(rows))
+
+    def predict(
+        self,
+        paths: str | Path | Sequence[str | Path] | Dataset,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """One prediction per file, in the order found; unreadable files carry their error.
+
+        Raises:
+            DataError: a path does not exist, or there is no file at all.
+        """
+        data = paths if isinstance(paths, Dataset) else files(paths)
+        found = compute(data.examples, self.pipeline(device, threads), progress)
+        said = {s.file: Prediction(s.file, error=s.reason) for s in (*data.skipped, *found.skipped)}
+        if found.examples:
+            for example, row in zip(found.examples, self.probabilities(found), strict=True):
+                order = np.argsort(-row, kind="stable")
+                ranked = {self.classes[i]: float(row[i]) for i in order}
+                said[example.id] = Prediction(example.id, self.classes[order[0]], ranked)
+        order_of = [e.id for e in data.examples] + [s.file for s in data.skipped]
+        return [said[name] for name in order_of]
+
+    def evaluate(
+        self,
+        data: str | Path | Dataset,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Scores on labelled data: see `regraft.evaluate`; with `skipped` and the pass's `counts`.
+
+        A data set that has a test part is scored on it alone, else on all of it.
+        """
+        held = data if isinstance(data, Dataset) else images(data)
+        examples = held.part("test") or held.examples
+        found = compute(examples, self.pipeline(device, threads), progress)
+        skipped = (*held.skipped, *found.skipped)
+        return score(self, found) | {
+            "skipped": [{"file": s.file, "reason": s.reason} for s in skipped],
+            "cache": {
+                "state": found.counts.state,
+                "hits": found.counts.hits,
+                "misses": found.counts.misses,
+            },
+        }
+
+    def save(self, folder: str | Path, *, standalone: bool = False) -> Path:
+        """Write the bundle to `folder`, which must not exist.
+
+        Args:
+            folder: where to.
+            standalone: with the backbone's weights, so that nothing has to be looked up.
+        """
+        config = {
+            "format": bundle.FORMAT,
+            "regraft": __version__,
+            "task": "classification",
+            "classes": list(self.classes),
+            "backbone": plain(self.backbone.info.json()),
+            "at": list(self.at),
+            "features": self.features,
+            "head": self.head.config(),
+            "seed": self.seed,
+        }
+        contents = Bundle(config, self.head.arrays(), self.metrics, card(config, self.metrics))
+        weights = partial(save_weights, self.backbone) if standalone else None
+        bundle.write(contents, Path(folder), weights)
+        return Path(folder)
+
+
+def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
+    """The model in a bundle folder, or in the run folder around one. Runs no code from it.
+
+    Args:
+        path: a bundle or a run.
+        backbone: needed only for a model made on your own network, which a bundle cannot name.
+
+    Raises:
+        BundleError: it is no bundle, was changed, or does not fit `backbone`.
+    """
+    folder = Path(path)
+    if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
+        folder = folder / "bundle"
+    held = bundle.read(folder)
+    info = BackboneInfo.from_json(held.config["backbone"])
+    if backbone is not None and backbone.info.digest != info.digest:
+        raise BundleError(
+            f"{folder} was made on the weights {info.digest[:12]}…, the backbone "
+            f"given has {backbone.info.digest[:12]}…."
+        )
+    if backbone is None and info.source == "module" and held.weights is None:
+        raise BundleError(
+            f"{folder} was made on your own network '{info.name}'; pass it as "
+            "regraft.load(path, backbone=…)."
+        )
+    head = heads.restore(held.config["head"], held.arrays)
+    classes = tuple(held.config["classes"])
+    if head.n_classes != len(classes):
+        raise BundleError(
+            f"{folder}: the head has {head.n_classes} classes and config.json names {len(classes)}."
+        )
+    width = sum(features_of(info, name) for name in held.config["at"])
+    if head.dim != width:
+        raise BundleError(
+            f"{folder}: the head reads {head.dim} features and the stages in 'at' give {width}."
+        )
+    made = backbone or from_info(info, weights=held.weights)
+    return Model(
+        made,
+        tuple(held.config["at"]),
+        head,
+        classes,
+        held.metrics,
+        held.config["features"],
+        held.config["seed"],
+    )
+
+
+def taps(info: BackboneInfo, at: Sequence[str]) -> tuple[Tap, ...]:
+    """The pooled taps of the stages named `at`, in the order of the stages."""
+    index = {stage.name: stage.index for stage in info.stages}
+    return tuple(Tap(i, True) for i in sorted(index[name] for name in at))
+
+
+def features_of(info: BackboneInfo, name: str) -> int:
+    """How many numbers the pooled output of stage `name` has."""
+    stage = next(s for s in info.stages if s.name == name)
+    return stage.shape[0] if stage.layout == "NCHW" else stage.shape[-1]
+
+
+def score(model: Model, found: Features) -> dict[str, Any]:
+    """Scores of `model` on labelled features, as plain data."""
+    labels = [example.label or "" for example in found.examples]
+    return evaluate(model.probabilities(found), labels, model.classes).json()
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, all the way down, as JSON would give them back."""
+    if isinstance(value, dict):
+        return {key: plain(v) for key, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
