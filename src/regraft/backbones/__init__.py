@@ -1,0 +1,141 @@
+"""A name becomes a backbone: stages, input, digest, licence.
+
+backbone(name) ─► source (package, hub, file, random) ─► network ─► stages ─► Backbone
+                     └► record of the facts: the next time needs no torch until `.stages`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from regraft.backbones import hub, local, packaged, random
+from regraft.backbones.core import Backbone
+from regraft.backbones.info import BackboneInfo, StageInfo, Tap
+from regraft.backbones.names import plain_name, size_of
+from regraft.backbones.request import Loaded, Request, Source, read_record, write_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from regraft.inputs import InputSpec
+    from regraft.stages import Stages
+
+__all__ = ["DEFAULT", "SOURCES", "Backbone", "BackboneInfo", "StageInfo", "Tap", "backbone"]
+__all__ += ["from_module", "list_backbones"]
+
+DEFAULT = packaged.NAME
+
+# The first that accepts a request serves it. A new source: one module, one line.
+SOURCES: dict[str, Source] = {
+    "random": random,
+    "file": local,
+    "package": packaged,
+    "hub": hub,
+}
+
+
+def backbone(
+    name: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    revision: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    cache: bool = True,
+) -> Backbone:
+    """The backbone of that name.
+
+    Args:
+        name: any of timm's classification networks, as timm or the tutorials spell it, with or
+            without the tag of its weights; 'hf-hub:owner/repository' for others on the hub. By
+            default the EfficientNet-Lite0 that comes with regraft.
+        weights: None for the package's or the hub's, 'random', or the path of a file.
+        revision: commit, tag or branch of the hub's repository.
+        size: image size in pixels, one side or (height, width); by default as it was trained.
+        cache: keep the facts for the next time, and use those that are kept.
+
+    Raises:
+        BackboneError: the name is not known or the weights cannot be had.
+    """
+    request = Request(
+        plain_name(name or DEFAULT),
+        None if weights is None else str(weights),
+        revision,
+        None if size is None else size_of(size),
+    )
+    kind = next(kind for kind, source in SOURCES.items() if source.accepts(request))
+    source = SOURCES[kind]
+    now = source.fingerprint(request) if cache else None
+    info = read_record(request, now)
+    if info is not None:
+        return _made(info, lambda: _load(kind, request)[1:], request)
+    info, stages, loaded = _load(kind, request)
+    if cache:
+        write_record(request, source.fingerprint(request), info)
+    return _made(info, _given(stages, loaded), request)
+
+
+def _made(
+    info: BackboneInfo, open_: Callable[[], tuple[Stages, Loaded]], request: Request
+) -> Backbone:
+    def resize(size: tuple[int, int]) -> Backbone:
+        return backbone(request.name, weights=request.weights, revision=request.revision, size=size)
+
+    return Backbone(info, open_, resize)
+
+
+def _given(stages: Stages, loaded: Loaded) -> Callable[[], tuple[Stages, Loaded]]:
+    return lambda: (stages, loaded)
+
+
+def _load(kind: str, request: Request) -> tuple[BackboneInfo, Stages, Loaded]:
+    return _cut(SOURCES[kind].load(request), kind)
+
+
+def _cut(loaded: Loaded, source: str) -> tuple[BackboneInfo, Stages, Loaded]:
+    from regraft.backbones.graph import stages_of
+    from regraft.backbones.weights import digest_of_model
+
+    (example,) = loaded.input.example()
+    height, width, channels = example.shape
+    stages = stages_of(loaded.model, (channels, height, width))
+    info = BackboneInfo(
+        name=loaded.name,
+        source=source,
+        revision=loaded.revision,
+        digest=digest_of_model(loaded.model),
+        licence=loaded.licence,
+        input=loaded.input,
+        stages=tuple(stage.info for stage in stages),
+    )
+    return info, stages, loaded
+
+
+def from_module(module: nn.Module, *, input: InputSpec, name: str = "") -> Backbone:
+    """Your own network as a backbone: (B, 3, H, W) in; the last output is its feature.
+
+    Args:
+        module: is not copied; training the stages trains it.
+        input: size and normalisation, an `ImageSpec`.
+        name: for reports; by default the class's.
+
+    Raises:
+        BackboneError: it can neither be traced nor split by its children.
+    """
+    loaded = Loaded(module, input, name or type(module).__name__)
+    info, stages, _ = _cut(loaded, "module")
+
+    def resize(size: tuple[int, int]) -> Backbone:
+        return from_module(module, input=replace(input, size=size), name=name)  # type: ignore[type-var]
+
+    return Backbone(info, _given(stages, loaded), resize)
+
+
+def list_backbones(pattern: str = "") -> list[dict[str, object]]:
+    """What is known of the backbones whose names match, each fact with its source."""
+    from regraft.backbones.listing import facts
+
+    return facts(pattern)

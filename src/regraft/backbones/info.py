@@ -67,3 +67,16 @@ class BackboneInfo:
         stages = tuple(StageInfo(**{**s, "shape": tuple(s["shape"])}) for s in data["stages"])
         spec: ImageSpec = image_spec(data["input"])
         return BackboneInfo(**{**data, "input": spec, "stages": stages})
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One output that is wanted of the frozen stages.
+
+    Attributes:
+        stage: index of the stage whose output it is.
+        pooled: True for the mean over positions (B, D), False for the raw flow.
+    """
+
+    stage: int
+    pooled: bool = True

@@ -1,0 +1,86 @@
+"""Networks and their input as timm describes them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from regraft.backbones.request import Loaded
+from regraft.errors import BackboneError
+from regraft.inputs import ImageSpec
+
+SEED = 0
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
+
+
+def create(
+    name: str, size: tuple[int, int] | None, *, classes: bool = False, **options: Any
+) -> Loaded:
+    """The network `name` of timm, by default with random weights that are always the same.
+
+    Args:
+        name: architecture, with or without the tag of its weights.
+        size: (height, width) in pixels, or None for its own.
+        classes: with the source's classifier instead of none.
+        options: for `timm.create_model`.
+
+    Raises:
+        BackboneError: the family cannot be had at this size, or is not for colour images.
+    """
+    config = timm.get_pretrained_cfg(name)
+    if not classes:
+        options["num_classes"] = 0
+    if size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        try:
+            model = timm.create_model(name, **options)
+        except (TypeError, ValueError, AssertionError) as problem:
+            if size is None:
+                raise
+            raise BackboneError(
+                f"the backbone '{name}' cannot be made for {size[0]} x {size[1]} pixels "
+                f"({problem}); leave out size to have its own."
+            ) from problem
+    spec = input_of(model.pretrained_cfg, size)
+    plain = {key: value for key, value in options.items() if key not in ("num_classes", "img_size")}
+    whole = partial(_whole, name, size, plain)
+    return Loaded(model.eval(), spec, name, licence=licence_of(model.pretrained_cfg), whole=whole)
+
+
+def _whole(name: str, size: tuple[int, int] | None, options: dict[str, Any]) -> nn.Module:
+    return create(name, size, classes=True, **options).model
+
+
+def input_of(config: dict[str, Any], size: tuple[int, int] | None = None) -> ImageSpec:
+    """The input that a timm config describes, at another size if one is given."""
+    channels, height, width = config["input_size"]
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if channels != 3 or len(mean) != 3:
+        raise BackboneError(
+            f"{config.get('architecture', 'this backbone')} takes {channels} channels; regraft "
+            "feeds images of 3."
+        )
+    way = config.get("interpolation", "bicubic")
+    return ImageSpec(
+        size=size or (height, width),
+        mean=mean,
+        std=std,
+        interpolation=way if way in INTERPOLATIONS else "bicubic",
+        crop=float(config.get("crop_pct") or 0.875),
+        geometry="squash" if config.get("crop_mode") == "squash" else "crop",
+    )
+
+
+SPDX = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
+
+
+def licence_of(config: dict[str, Any]) -> str:
+    """The weights' licence as timm's config states it, SPDX-like; '' if it does not."""
+    stated = str(config.get("license") or "")
+    return SPDX.get(stated.lower(), stated)

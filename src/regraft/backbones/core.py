@@ -1,0 +1,118 @@
+"""A backbone: its facts at once, its network when it is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, overload
+
+from regraft.backbones.info import BackboneInfo
+from regraft.inputs import InputSpec
+from regraft.places import stage_index
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regraft.backbones.request import Loaded
+    from regraft.stages import Stage, Stages
+
+
+class Backbone:
+    """An ordered list of stages with the facts that identify it.
+
+    `backbone[:cut]` is what stays frozen, `backbone[cut:]` what is trained; both share the
+    parameters. Facts (`info`, `len`, `print`) cost nothing; `stages` loads the network.
+
+    Attributes:
+        info: everything but the weights.
+    """
+
+    def __init__(
+        self,
+        info: BackboneInfo,
+        open_: Callable[[], tuple[Stages, Loaded]],
+        resize: Callable[[tuple[int, int]], Backbone],
+    ) -> None:
+        self.info = info
+        self._open = open_
+        self._resize = resize
+        self._opened: tuple[Stages, Loaded] | None = None
+
+    @property
+    def input(self) -> InputSpec:
+        """What it expects to be fed."""
+        return self.info.input
+
+    @property
+    def stages(self) -> Stages:
+        """The network, loaded at the first touch."""
+        return self._whole()[0]
+
+    def classifier(self) -> nn.Module | None:
+        """The source's own classifier, (B, D) to (B, classes); None if it has none.
+
+        D is the width of the last stage. Loads the weights once more, with the classifier.
+        """
+        from regraft.backbones.classifier import classifier_of
+
+        stages, loaded = self._whole()
+        return classifier_of(stages, loaded)
+
+    def resized(self, size: int | tuple[int, int]) -> Backbone:
+        """The same backbone for images of another size.
+
+        Args:
+            size: one side of a square, or (height, width), in pixels.
+
+        Raises:
+            BackboneError: this family cannot be had at that size.
+        """
+        from regraft.backbones.names import size_of
+
+        wanted = size_of(size)
+        return self if wanted == getattr(self.input, "size", None) else self._resize(wanted)  # type: ignore[arg-type]
+
+    def _whole(self) -> tuple[Stages, Loaded]:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def __len__(self) -> int:
+        return len(self.info.stages)
+
+    def index(self, at: int | str) -> int:
+        """The index of the stage whose output is meant: a number, a name, or 'end'.
+
+        Raises:
+            CutError: there is no such stage.
+        """
+        return stage_index([stage.name for stage in self.info.stages], at)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Stage: ...
+    @overload
+    def __getitem__(self, key: slice) -> Stages: ...
+
+    def __getitem__(self, key: int | str | slice) -> Stage | Stages:
+        found: Stage | Stages = self.stages[key]
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Backbone {self.info.name}: {len(self)} stages, from {self.info.source}>"
+
+    def __str__(self) -> str:
+        """A table of the stages."""
+        rows = [("", "name", "kind", "parameters", "output", "MFLOPs")]
+        for s in self.info.stages:
+            shape = " x ".join(map(str, s.shape)) + f" {s.layout}"
+            work = f"{s.flops / 1e6:,.1f}"
+            rows.append((str(s.index), s.name, s.kind, f"{s.parameters:,}", shape, work))
+        widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        right = {0, 3, 5}
+        lines = [
+            "  ".join(
+                c.rjust(w) if i in right else c.ljust(w)
+                for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([repr(self)[1:-1], *lines])

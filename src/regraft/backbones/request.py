@@ -1,0 +1,115 @@
+"""What was asked for, what a source gives back, and the record that makes the next time quick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from regraft import files
+from regraft.backbones.info import BackboneInfo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regraft.inputs import InputSpec
+
+FORMAT = 1  # raised whenever the same request may give other stages or other facts
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of `backbone()`.
+
+    Attributes:
+        name: as the user wrote it.
+        weights: None for the source's own, 'random', or the path of a file.
+        revision: a commit, tag or branch of the hub's repository; None for its newest.
+        size: (height, width) in pixels; None for the size that the backbone was trained with.
+    """
+
+    name: str
+    weights: str | None = None
+    revision: str | None = None
+    size: tuple[int, int] | None = None
+
+    def digest(self) -> str:
+        """The name of this request's record."""
+        path = self.weights
+        if path not in (None, "random"):
+            path = str(Path(path).expanduser().resolve())  # type: ignore[arg-type]
+        return files.digest_of(asdict(self) | {"weights": path})
+
+
+@dataclass
+class Loaded:
+    """A network with its facts, as a source gives it.
+
+    Attributes:
+        model: in eval mode, without a classifier: (B, 3, H, W) in, (B, D) out.
+        input: what it expects.
+        name: the full name.
+        revision: package version or commit; '' where there is none.
+        licence: of the weights; '' if unknown.
+        whole: makes the same network once more with its source's classifier, or None.
+    """
+
+    model: nn.Module
+    input: InputSpec
+    name: str
+    revision: str = ""
+    licence: str = ""
+    whole: Callable[[], nn.Module] | None = None
+
+
+class Source(Protocol):
+    """Where backbones come from: one module each."""
+
+    def accepts(self, request: Request) -> bool:
+        """Whether this source serves the request; the first one that does is taken."""
+
+    def fingerprint(self, request: Request) -> str | None:
+        """What the weights are now, found without torch; None if that is not known."""
+
+    def load(self, request: Request) -> Loaded:
+        """The network."""
+
+
+def versions() -> dict[str, Any]:
+    """What a record depends on besides the weights."""
+    return {"format": FORMAT} | {name: metadata.version(name) for name in ("timm", "torch")}
+
+
+def record_path(request: Request) -> Path:
+    return files.cache_dir() / "backbones" / f"{request.digest()}.json"
+
+
+def read_record(request: Request, fingerprint: str | None) -> BackboneInfo | None:
+    """The facts that an earlier load wrote down, if they still hold."""
+    if fingerprint is None:
+        return None
+    try:
+        data = json.loads(record_path(request).read_bytes())
+        body = data["record"]
+        if data["digest"] != files.digest_of(body):
+            return None
+        if body["versions"] != versions() or body["fingerprint"] != fingerprint:
+            return None
+        return BackboneInfo.from_json(body["info"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or damaged: it is made again
+
+
+def write_record(request: Request, fingerprint: str | None, info: BackboneInfo) -> None:
+    """Keep the facts for the next time; a cache that cannot be written is no reason to fail."""
+    if fingerprint is None:
+        return
+    body = {"versions": versions(), "fingerprint": fingerprint, "info": info.json()}
+    data = {"digest": files.digest_of(body), "record": body}
+    try:
+        files.write_whole(record_path(request), json.dumps(data, indent=1).encode())
+    except OSError:
+        return

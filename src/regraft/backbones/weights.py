@@ -1,0 +1,69 @@
+"""Files of weights, read without running code, and the digest of a network."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from regraft.errors import BackboneError
+from regraft.files import DIGEST_BYTES
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name.
+
+    Raises:
+        BackboneError: it is no such file, it is damaged, or it would run code when loaded.
+    """
+    if path.suffix not in SUFFIXES:
+        raise BackboneError(
+            f"{path} must be a file of weights that ends in {', '.join(SUFFIXES)}, not "
+            f"'{path.suffix}'."
+        )
+    if not path.is_file():
+        raise BackboneError(f"there is no file of weights at {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise BackboneError(
+            f"{path} holds more than tensors and could run code when loaded; ask its author for a "
+            ".safetensors file, or convert it where you trust it."
+        ) from problem
+    except Exception as problem:
+        reason = str(problem).strip().splitlines() or [type(problem).__name__]
+        raise BackboneError(
+            f"{path} cannot be read as weights ({reason[0]}); it may be cut short: fetch it again."
+        ) from problem
+    return _tensors(data, path)
+
+
+def _tensors(data: object, path: Path) -> dict[str, torch.Tensor]:
+    for key in WRAPPERS:
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+            break
+    if not isinstance(data, dict) or not all(isinstance(v, torch.Tensor) for v in data.values()):
+        raise BackboneError(f"{path} must hold a dictionary of tensors by name.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in data.items()}
+
+
+def digest_of_model(model: nn.Module) -> str:
+    """blake2b-256 of name, type, shape and bytes of every parameter and buffer, by name."""
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        hasher.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
