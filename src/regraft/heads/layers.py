@@ -44,6 +44,22 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """(x - shift) * factor, column by column: (B, D) to (B, D).
+
+    Attributes:
+        shift: (D,) float32.
+        factor: (D,) float32; 0 silences a column.
+    """
+
+    shift: Float32
+    factor: Float32
+
+    def __call__(self, x: Float32) -> Float32:
+        return np.asarray((x - self.shift) * self.factor)
+
+
+@dataclass(frozen=True)
 class Relu:
     """max(x, 0)."""
 
@@ -60,9 +76,12 @@ class Unit:
         return np.asarray(x / np.maximum(length, np.float32(TINY)))
 
 
-Layer = Affine | Relu | Unit
+Layer = Affine | Scale | Relu | Unit
 PLAIN: dict[str, type[Relu] | type[Unit]] = {"relu": Relu, "unit": Unit}
-ARRAYS = ("shift", "weight", "bias")
+ARRAYS: dict[str, tuple[tuple[str, int], ...]] = {  # of each kind: name and number of axes
+    "affine": (("shift", 1), ("weight", 2), ("bias", 1)),
+    "scale": (("shift", 1), ("factor", 1)),
+}
 
 
 def affine(shift: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any]) -> Affine:
@@ -79,7 +98,7 @@ class Layers:
     @property
     def dim(self) -> int:
         """Columns of the features that go in."""
-        return next(len(layer.shift) for layer in self.chain if isinstance(layer, Affine))
+        return next(len(layer.shift) for layer in self.chain if isinstance(layer, Affine | Scale))
 
     @property
     def n_classes(self) -> int:
@@ -109,8 +128,7 @@ class Layers:
         return {
             f"{place}.{name}": getattr(layer, name)
             for place, layer in enumerate(self.chain)
-            if isinstance(layer, Affine)
-            for name in ARRAYS
+            for name, _ in ARRAYS.get(type(layer).__name__.lower(), ())
         }
 
 
@@ -126,32 +144,33 @@ def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
     chain: list[Layer] = []
     width: int | None = None
     for place, name in enumerate(names):
-        if name == "affine":
-            layer = _restore_affine(place, left, width)
-            width = len(layer.bias)
-            chain.append(layer)
+        if isinstance(name, str) and name in ARRAYS:
+            arrays_of = [
+                checked_array(left, f"{place}.{key}", np.dtype(np.float32), axes)
+                for key, axes in ARRAYS[name]
+            ]
+            chain.append(Affine(*arrays_of) if name == "affine" else Scale(*arrays_of))
+            width = _fit_width(place, chain[-1], width)
         elif isinstance(name, str) and name in PLAIN:
             chain.append(PLAIN[name]())
         else:
             raise HeadError(f"A stored head has an unknown layer {name!r:.80}.")
     if left:
         raise HeadError(f"A stored head has an array {min(left)!r:.80} that no layer reads.")
-    if width is None:
-        raise HeadError("A stored head has no affine layer.")
+    if not isinstance(chain[-1], Affine):
+        raise HeadError("The last layer of a stored head must be affine.")
     return Layers(tuple(chain))
 
 
-def _restore_affine(place: int, left: dict[str, NDArray[Any]], width: int | None) -> Affine:
-    shift, weight, bias = (
-        checked_array(left, f"{place}.{name}", np.dtype(np.float32), axes)
-        for name, axes in zip(ARRAYS, (1, 2, 1), strict=True)
-    )
-    if weight.shape != (len(shift), len(bias)) or width not in (None, len(shift)):
-        raise HeadError(
-            f"Layer {place} of a stored head has shapes that do not fit: shift {shift.shape}, "
-            f"weight {weight.shape}, bias {bias.shape}, {width} columns before it."
-        )
-    return Affine(shift, weight, bias)
+def _fit_width(place: int, layer: Layer, width: int | None) -> int | None:
+    """Columns after `layer`, when `width` columns come in; None where that is not known yet."""
+    shapes = [getattr(layer, name).shape for name, _ in ARRAYS[type(layer).__name__.lower()]]
+    before = shapes[0][0]
+    after = shapes[-1][0]
+    fits = width in (None, before) and (len(shapes[1]) == 2 or before == after)
+    if not fits or (len(shapes[1]) == 2 and shapes[1] != (before, after)):
+        raise HeadError(f"Layer {place} of a stored head has shapes {shapes} that do not fit.")
+    return int(after)
 
 
 def checked_array(

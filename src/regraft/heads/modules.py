@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from regraft.heads.calibrate import Calibration
-from regraft.heads.layers import TINY, Affine, Layers, Relu
+from regraft.heads.layers import TINY, Affine, Layers, Relu, Scale
 
 
 class Shifted(nn.Module):
@@ -25,6 +25,21 @@ class Shifted(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.linear(x - self.shift)
         return out
+
+
+class Scaled(nn.Module):
+    """(x - shift) * factor: (B, D) to (B, D)."""
+
+    shift: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, layer: Scale) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.from_numpy(layer.shift.copy()))
+        self.register_buffer("factor", torch.from_numpy(layer.factor.copy()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.shift) * self.factor
 
 
 class Unit(nn.Module):
@@ -56,6 +71,8 @@ def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
     for layer in layers.chain:
         if isinstance(layer, Affine):
             steps.append(Shifted(layer))
+        elif isinstance(layer, Scale):
+            steps.append(Scaled(layer))
         else:
             steps.append(nn.ReLU() if isinstance(layer, Relu) else Unit())
     return nn.Sequential(*steps, Logits(calibration)).eval()

@@ -114,6 +114,24 @@ class Moments:
         return gram, (self.xy - np.outer(mean, self.y)) / scale[:, None]
 
 
+def columns(rows: Rows) -> tuple[Float, Float]:
+    """Mean (D,) and standard deviation (D,) of `rows`, as `Moments.centre` has them, in one pass.
+
+    Raises:
+        HeadError: a value is not finite.
+    """
+    total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    for part in spans(len(rows)):
+        wide = np.asarray(rows[part], np.float64)
+        x = wide.sum(axis=0)
+        if not np.isfinite(x).all():
+            refuse_non_finite(wide, part.start)
+        total += x
+        squares += np.einsum("ij,ij->j", wide, wide)
+    mean, power = total / len(rows), squares / len(rows)
+    return mean, scale_of(np.sqrt(np.maximum(power - mean**2, 0.0)), power)
+
+
 def scale_of(spread: Float, power: Float) -> Float:
     """Standard deviations (D,), infinite where below `CONSTANT` times the root of `power`."""
     return np.where(spread > CONSTANT * np.sqrt(power), spread, np.inf)
@@ -124,9 +142,14 @@ def _cross(rows: Float, targets: NDArray[Any], n_classes: int) -> tuple[Float, F
     if targets.ndim == 2:
         wide = np.asarray(targets, np.float64)
         return wide.sum(axis=0), rows.T @ wide
-    counts = np.bincount(targets, minlength=n_classes)
+    return class_sums(rows, targets, n_classes)
+
+
+def class_sums(rows: Float, labels: NDArray[np.int64], n_classes: int) -> tuple[Float, Float]:
+    """How many rows each class has, (K,), and their sums, (D, K)."""
+    counts = np.bincount(labels, minlength=n_classes)
     total = np.zeros((n_classes, rows.shape[1]))
-    order = np.argsort(targets, kind="stable")
+    order = np.argsort(labels, kind="stable")
     starts = np.cumsum(counts) - counts
     present = counts > 0
     if len(rows):
