@@ -8,6 +8,7 @@ is looked at in `geometry`. Heavy steps leave Python's lock, so threads decode s
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from regraft.data import decode_jpeg, pillow_modes
 from regraft.data.geometry import needed, spans
-from regraft.errors import BadFile, OptionError
+from regraft.errors import BadFile, DataError, OptionError
 from regraft.inputs import ImageSpec, InputSpec, Row
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _PILLOW = {
 }
 # kornia_rs antialiases only these two; its bilinear leaves out pixels when it shrinks.
 _KORNIA = ("bicubic", "lanczos")
+_pool_of = 0  # the process that has started kornia_rs's threads
 
 
 def fingerprint(spec: InputSpec) -> dict[str, Any]:
@@ -85,6 +87,18 @@ def resize(
     if interpolation in _KORNIA:
         from kornia_rs import imgproc
 
+        _stay_in_process()
         return np.asarray(imgproc.resize(picture, size, interpolation, antialias=True), np.uint8)
     image = Image.fromarray(picture).resize((size[1], size[0]), _PILLOW[interpolation])
     return np.asarray(image)
+
+
+def _stay_in_process() -> None:
+    """kornia_rs keeps threads, which a forked child does not inherit: it would wait for ever."""
+    global _pool_of
+    if _pool_of not in (0, os.getpid()):
+        raise DataError(
+            "images cannot be decoded in a forked process after its parent has decoded some: "
+            "use threads, or start processes by spawn."
+        )
+    _pool_of = os.getpid()

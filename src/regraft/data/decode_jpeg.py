@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
@@ -65,6 +65,8 @@ def decode(raw: bytes, needed: tuple[int, int]) -> NDArray[np.uint8] | None:
     tall, wide = needed if turn < 5 else needed[::-1]
     space = "CMYK" if header.components == 4 else "RGB"
     picture = _pixels(raw, space, tall * OVERSAMPLE, wide * OVERSAMPLE)
+    if picture is None:
+        return None
     if space == "CMYK":
         ink = Image.fromarray(255 - picture if header.adobe else picture, "CMYK")
         picture = rgb(ink)
@@ -98,20 +100,27 @@ def read_header(raw: bytes) -> Header | None:
 
 def _orientation(raw: bytes) -> int:
     try:
-        with Image.open(io.BytesIO(raw), formats=["JPEG", "MPO"]) as image:
+        with Image.open(io.BytesIO(raw), formats=["JPEG"]) as image:
             return orientation_of(image)
     except Exception:  # a broken header of metadata says nothing about the pixels
         return 1
 
 
-def _pixels(raw: bytes, space: str, min_height: int, min_width: int) -> NDArray[np.uint8]:
+def _pixels(raw: bytes, space: str, min_height: int, min_width: int) -> NDArray[np.uint8] | None:
+    """(h, w, 3 or 4) uint8 as stored; None if the header is one that only Pillow understands."""
     shrink = {"min_height": min_height, "min_width": min_width, "min_factor": 2}
     try:
-        return simplejpeg.decode_jpeg(raw, space, **shrink)  # type: ignore[no-any-return]
+        return _u8(simplejpeg.decode_jpeg(raw, space, **shrink))
     except ValueError as problem:
         text = str(problem)
+    if "tjDecompressHeader" in text:  # rare subsamplings, or cut off right after the header
+        return None
     if any(harmless in text for harmless in _HARMLESS):
-        return simplejpeg.decode_jpeg(raw, space, strict=False, **shrink)  # type: ignore[no-any-return]
+        return _u8(simplejpeg.decode_jpeg(raw, space, strict=False, **shrink))
     if "remature end" in text:
         raise BadFile("truncated JPEG")
     raise BadFile(f"corrupt JPEG ({text})")
+
+
+def _u8(pixels: Any) -> NDArray[np.uint8]:
+    return np.asarray(pixels, np.uint8)

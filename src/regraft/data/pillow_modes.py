@@ -14,10 +14,12 @@ What becomes of pictures that are not 8-bit RGB:
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +31,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS = 64_000_000
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF")
+# Kind, how its files start, Pillow's plugin. The content decides, never the file's name, and what
+# is not here is not tried: Pillow would hand PostScript to Ghostscript.
+_KINDS = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff"), "JpegImagePlugin"),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), "PngImagePlugin"),
+    ("GIF", re.compile(rb"GIF8[79]a"), "GifImagePlugin"),
+    ("BMP", re.compile(rb"BM"), "BmpImagePlugin"),
+    ("TIFF", re.compile(rb"II[*+]\x00|MM\x00[*+]"), "TiffImagePlugin"),
+    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL), "WebPImagePlugin"),
+    ("PPM", re.compile(rb"P[1-6]\s"), "PpmImagePlugin"),
+    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL), "AvifImagePlugin"),
+)
 _WHITES = (255, 4095, 65535)
 _ORIENTATION = 0x0112
 _truncated = threading.Lock()
@@ -47,26 +60,28 @@ def decode(raw: bytes) -> NDArray[np.uint8]:
     Raises:
         BadFile: not a whole image of a known kind, or too large.
     """
+    kind = next(((name, plugin) for name, magic, plugin in _KINDS if magic.match(raw)), None)
+    if kind is None:
+        raise BadFile(what_is(raw))
+    import_module(f"PIL.{kind[1]}")
     try:
-        with _open(raw) as image:
-            kind = image.format or "image"
-            check_pixels(*image.size)
-            if kind == "PNG":  # the only kind with checksums
-                image.verify()
-        with _open(raw) as image, _whole_files_only():
-            image.load()
-            picture = rgb(image)
-            return turned(picture, orientation_of(image))
-    except BadFile:
+        return _decode(raw, kind[0])
+    except (BadFile, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise BadFile(f"too large: more than {MAX_PIXELS // 10**6} million pixels") from problem
-    except UnidentifiedImageError as problem:
-        raise BadFile(what_is(raw)) from problem
-    except MemoryError:
-        raise
     except Exception as problem:  # Pillow's plugins raise nearly everything
-        raise BadFile(_reason(problem, raw)) from problem
+        raise BadFile(_reason(problem, kind[0], raw)) from problem
+
+
+def _decode(raw: bytes, kind: str) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(raw), formats=[kind]) as image:
+        check_pixels(*image.size)
+        if kind == "PNG":  # the only kind with checksums
+            image.verify()
+    with Image.open(io.BytesIO(raw), formats=[kind]) as image, _whole_files_only():
+        image.load()
+        return turned(rgb(image), orientation_of(image))
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -127,8 +142,6 @@ def what_is(raw: bytes) -> str:
         return "HEIC or video, not an image that can be read: convert it to JPEG"
     if b"<svg" in start:
         return "SVG drawing, not a picture of pixels: convert it to PNG"
-    if start.startswith((b"\xff\xd8\xff", b"\x89png", b"gif8", b"bm", b"ii*", b"mm\x00*", b"riff")):
-        return "truncated or corrupt: the image's header cannot be read"
     if not start.strip(b"\x00"):
         return "not an image (zeros)"
     try:
@@ -150,10 +163,6 @@ _OTHERS = (
     (b"8bps", "Photoshop file, not an image that can be read: convert it to PNG"),
     (b"\x00\x00\x00\x0cjp", "JPEG 2000 or XL, not an image that can be read: convert it to JPEG"),
 )
-
-
-def _open(raw: bytes) -> ImageFile.ImageFile:
-    return Image.open(io.BytesIO(raw), formats=FORMATS)
 
 
 @contextmanager
@@ -194,14 +203,13 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted if converted is not None else image.convert("RGB")
 
 
-def _reason(problem: Exception, raw: bytes) -> str:
+def _reason(problem: Exception, kind: str, raw: bytes) -> str:
     text = " ".join(str(problem).split())[:120]
-    if raw[:4] == b"\x89PNG" and "truncated" not in text.lower():
-        return f"corrupt PNG ({text})"
-    if (
-        "truncated" in text.lower()
-        or "unexpected end" in text.lower()
-        or isinstance(problem, EOFError)
-    ):
-        return "truncated"
-    return f"corrupt ({text})" if text else "corrupt"
+    short = kind == "WEBP" and len(raw) < int.from_bytes(raw[4:8], "little") + 8
+    if short or isinstance(problem, EOFError) or "truncated" in text.lower():
+        return f"truncated {kind}"
+    if isinstance(problem, UnidentifiedImageError):
+        return f"truncated or corrupt {kind}: its header cannot be read"
+    if "checksum" in text:
+        return f"corrupt {kind}: a checksum does not match"
+    return f"corrupt {kind} ({text or type(problem).__name__})"

@@ -18,7 +18,7 @@ from regraft.data.folders import SPLIT_NAMES, finish
 from regraft.data.walk import not_plain, readable
 from regraft.errors import DataError, did_you_mean, need_extra
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(data|file|mailto):")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MOST_CHARACTERS = 4096  # longer than any path; a cell like this is no path
 Row = Mapping[str, Any]
@@ -113,7 +113,7 @@ def _bad_name(name: str) -> str:
         return "has no path"
     if "\x00" in name or len(name) > _MOST_CHARACTERS:
         return "not a path"
-    if _DRIVE.match(name) and len(name) > 2 and name[2] in "\\/" or name.startswith(("/", "\\")):
+    if (_DRIVE.match(name) and len(name) > 2 and name[2] in "\\/") or name.startswith(("/", "\\")):
         return "an absolute path; it must be relative to the table's folder"
     if _URL.match(name):
         return "a URL; nothing is fetched"

@@ -1,0 +1,40 @@
+"""How examples of a modality are found: labelled ones to learn from, bare ones to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from regraft.data.dataset import Dataset
+from regraft.errors import DataError
+
+#: Modality -> (finds labelled examples, finds bare ones).
+SOURCES: dict[str, tuple[str, str]] = {
+    "image": ("regraft.data.listing:images", "regraft.data.listing:files"),
+}
+
+
+def labelled(data: Any, modality: str) -> Dataset:
+    """Labelled examples of `modality` in whatever the user named; a `Dataset` as it is.
+
+    Raises:
+        DataError: nothing there that could be used, or a `Dataset` of another modality.
+    """
+    if not isinstance(data, Dataset):
+        return _finder(modality, 0)(data)
+    if data.modality != modality:
+        raise DataError(f"the data are of the modality '{data.modality}' and the backbone takes "
+                        f"'{modality}'; name a backbone for {data.modality}s.")
+    return data
+
+
+def bare(paths: Any, modality: str) -> Dataset:
+    """Examples of `modality` to predict, without labels; a `Dataset` as it is."""
+    return paths if isinstance(paths, Dataset) else _finder(modality, 1)(paths)
+
+
+def _finder(modality: str, which: int) -> Callable[[Any], Dataset]:
+    module, _, name = SOURCES[modality][which].partition(":")
+    found: Callable[[Any], Dataset] = getattr(import_module(module), name)
+    return found

@@ -1,0 +1,413 @@
+"""Every kind of picture against its upright 8-bit RGB twin, and every kind of bad file."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
+
+from regraft.data import pillow_modes
+from regraft.data.decoders import decoder
+from regraft.errors import BadFile, OptionError
+from regraft.inputs import ImageSpec
+
+SPEC = ImageSpec((64, 64), crop=1.0)
+LEVELS = 6  # mean absolute difference from the twin that is still the same picture
+
+
+def blocks(seed: int = 0, high: int = 256) -> np.ndarray:
+    """(240, 320, 3) uint8 of large plain blocks: lossy formats keep them."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, high, (6, 8, 3))
+    return np.kron(small, np.ones((40, 40, 1))).astype(np.uint8)
+
+
+COLOUR = Image.fromarray(blocks())
+GREY = COLOUR.convert("L")
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def rows(raw: bytes, spec: ImageSpec = SPEC) -> np.ndarray:
+    (row,) = decoder("image").decode(raw, spec)
+    assert row.shape == (*spec.size, 3)
+    assert row.dtype == np.uint8
+    assert row.flags.c_contiguous
+    return row
+
+
+def difference(raw: bytes, twin: Image.Image) -> float:
+    upright = rows(saved(twin.convert("RGB"), "PNG"))
+    return float(np.abs(rows(raw).astype(int) - upright).mean())
+
+
+def wide(values: np.ndarray, mode: str) -> Image.Image:
+    return Image.frombytes(mode, values.shape[::-1], values.tobytes())
+
+
+GREY16 = np.asarray(GREY).astype(np.uint16)
+
+MODES = {
+    "jpeg": (saved(COLOUR, "JPEG"), COLOUR),
+    "jpeg-progressive": (saved(COLOUR, "JPEG", progressive=True), COLOUR),
+    "jpeg-444": (saved(COLOUR, "JPEG", subsampling=0), COLOUR),
+    "jpeg-grey": (saved(GREY, "JPEG"), GREY),
+    "jpeg-cmyk": (saved(COLOUR.convert("CMYK"), "JPEG"), COLOUR),
+    "jpeg-rgb-stored": (saved(COLOUR, "JPEG", keep_rgb=True), COLOUR),
+    "tiff-cmyk": (saved(COLOUR.convert("CMYK"), "TIFF"), COLOUR),
+    "png-grey": (saved(GREY, "PNG"), GREY),
+    "png-1": (saved(GREY.convert("1", dither=0), "PNG"), GREY.convert("1", dither=0)),
+    "png-palette": (saved(COLOUR.quantize(64), "PNG"), COLOUR.quantize(64)),
+    "png-la": (saved(GREY.convert("LA"), "PNG"), GREY),
+    "png-rgba": (saved(COLOUR.convert("RGBA"), "PNG"), COLOUR),
+    "png-grey16": (saved(wide(GREY16 * 257, "I;16"), "PNG"), GREY),
+    "tiff-grey16": (saved(wide(GREY16 * 257, "I;16"), "TIFF"), GREY),
+    "tiff-grey16-big-endian": (saved(wide((GREY16 * 257).astype(">u2"), "I;16B"), "TIFF"), GREY),
+    "tiff-12-in-16": (saved(wide((GREY16 * 16.06).astype("<u2"), "I;16"), "TIFF"), GREY),
+    "tiff-8-in-16": (saved(wide(GREY16, "I;16"), "TIFF"), GREY),
+    "tiff-i32": (saved(wide(GREY16.astype(np.int32) * 257, "I"), "TIFF"), GREY),
+    "tiff-f-unit": (saved(wide((GREY16 / 255).astype(np.float32), "F"), "TIFF"), GREY),
+    "tiff-f-255": (saved(wide(GREY16.astype(np.float32), "F"), "TIFF"), GREY),
+    "tiff-ycbcr": (saved(COLOUR.convert("YCbCr"), "TIFF"), COLOUR),
+    "gif": (saved(COLOUR.quantize(64), "GIF"), COLOUR.quantize(64)),
+    "bmp": (saved(COLOUR, "BMP"), COLOUR),
+    "ppm": (saved(COLOUR, "PPM"), COLOUR),
+    "webp": (saved(COLOUR, "WEBP"), COLOUR),
+    "webp-lossless": (saved(COLOUR, "WEBP", lossless=True), COLOUR),
+    "tiff-lzw": (saved(COLOUR, "TIFF", compression="tiff_lzw"), COLOUR),
+}
+
+
+@pytest.mark.parametrize("case", MODES)
+def test_every_mode_equals_its_rgb_twin(case: str) -> None:
+    raw, twin = MODES[case]
+    assert difference(raw, twin) <= LEVELS
+
+
+def test_lab_equals_its_rgb_twin() -> None:
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    raw = saved(ImageCms.profileToProfile(COLOUR, srgb, lab, outputMode="LAB"), "TIFF")
+    assert Image.open(io.BytesIO(raw)).mode == "LAB"
+    assert difference(raw, COLOUR) <= LEVELS
+
+
+def test_png_with_16_bit_colour() -> None:
+    pixels = (blocks().astype(">u2") * 257).tobytes()
+    lines = b"".join(b"\0" + pixels[y * 1920 : (y + 1) * 1920] for y in range(240))
+    raw = png(320, 240, zlib.compress(lines), depth=16)
+    assert difference(raw, COLOUR) <= 1
+
+
+def test_ycck_jpeg_of_adobe_is_not_inverted() -> None:
+    raw = saved(COLOUR.convert("CMYK"), "JPEG")
+    at = raw.index(b"Adobe") + 11
+    assert raw[at] in (0, 2)
+    assert difference(raw, COLOUR) <= LEVELS
+
+
+def test_wide_grey_beyond_16_bits_is_stretched() -> None:
+    ramp = np.linspace(-1e6, 3e6, 240 * 320).reshape(240, 320).astype(np.int32)
+    row = rows(saved(wide(ramp, "I"), "TIFF"))
+    assert row.min() < 5
+    assert row.max() > 250
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_float_pixels_that_are_no_number_are_refused(bad: float) -> None:
+    values = (GREY16 / 255).astype(np.float32)
+    values[3, 4] = bad
+    with pytest.raises(BadFile, match="not a number or infinite"):
+        rows(saved(wide(values, "F"), "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_hidden_colour_under_alpha_does_not_matter(kind: str) -> None:
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    alpha = np.zeros((240, 320, 1), np.uint8)
+    alpha[:, 160:] = 255
+    answers = []
+    for seed in (1, 2):
+        hidden = blocks(0).copy()
+        hidden[:, :160] = np.random.default_rng(seed).integers(0, 256, (240, 160, 3))
+        image = Image.fromarray(np.concatenate([hidden, alpha], axis=2))
+        answers.append(rows(saved(image, kind, **options)))
+    assert np.array_equal(*answers)
+    assert (answers[0][:, :20] == 255).all(), "transparent is white"
+
+
+def test_half_transparent_is_mixed_with_white() -> None:
+    image = Image.new("RGBA", (50, 50), (100, 0, 200, 128))
+    assert np.abs(rows(saved(image, "PNG"))[30, 30].astype(int) - (177, 127, 227)).max() <= 1
+
+
+def test_transparent_colours_of_palette_and_key_become_white() -> None:
+    palette = Image.new("P", (40, 40), 1)
+    palette.putpalette([0, 0, 0, 200, 30, 30])
+    assert (rows(saved(palette, "PNG", transparency=1)) == 255).all()
+    assert (rows(saved(palette, "PNG", transparency=bytes([255, 0]))) == 255).all()
+    assert (rows(saved(palette, "GIF", transparency=1)) == 255).all()
+    key = Image.new("RGB", (40, 40), (9, 8, 7))
+    assert (rows(saved(key, "PNG", transparency=(9, 8, 7))) == 255).all()
+    grey = Image.new("L", (40, 40), 77)
+    assert (rows(saved(grey, "PNG", transparency=77)) == 255).all()
+
+
+UPRIGHT = {  # how to store a picture so that this orientation shows it upright
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
+    how = UPRIGHT[orientation]
+    stored = COLOUR if how is None else COLOUR.transpose(how)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert difference(saved(stored, kind, exif=exif), COLOUR) <= LEVELS
+
+
+def test_orientation_in_xmp_alone_is_applied() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="3"/></x:xmpmeta>'
+    raw = saved(COLOUR.transpose(Image.Transpose.ROTATE_180), "JPEG", xmp=xmp)
+    assert difference(raw, COLOUR) <= LEVELS
+
+
+@pytest.mark.parametrize("value", [0, 9, 99, 65535])
+def test_orientation_without_meaning_is_upright(value: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert difference(saved(COLOUR, "JPEG", exif=exif), COLOUR) <= LEVELS
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
+def test_broken_exif_does_not_cost_the_picture(exif: bytes) -> None:
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    raw = saved(COLOUR, "JPEG")
+    assert difference(raw[:2] + segment + raw[2:], COLOUR) <= LEVELS
+
+
+def test_broken_colour_profile_does_not_cost_the_picture() -> None:
+    for kind in ("JPEG", "PNG"):
+        raw = saved(COLOUR, kind, icc_profile=b"no profile at all")
+        assert difference(raw, COLOUR) <= LEVELS
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_first_frame_counts(kind: str) -> None:
+    others = [Image.fromarray(blocks(seed)) for seed in (5, 6)]
+    raw = saved(COLOUR, kind, save_all=True, append_images=others)
+    assert getattr(Image.open(io.BytesIO(raw)), "n_frames", 1) == 3
+    twin = Image.open(io.BytesIO(raw)).convert("RGB") if kind == "GIF" else COLOUR
+    assert difference(raw, twin) <= LEVELS
+
+
+def png(width: int, height: int, data: bytes, depth: int = 8, before: bytes = b"") -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", data)) + chunk(
+        b"IEND", b""
+    )
+
+
+JPEG = saved(Image.effect_noise((320, 240), 60).convert("RGB"), "JPEG")
+PNG = saved(COLOUR, "PNG")
+REFUSED = {
+    "empty": (b"", "empty file"),
+    "one byte": (b"\xff", "not an image"),
+    "zeros": (bytes(500), "zeros"),
+    "text": (b"just a note about ants", r"not an image \(text\)"),
+    "html": (b"<!DOCTYPE html><html>404</html>", "HTML page, not an image"),
+    "svg": (b'<?xml version="1.0"?>\n<svg xmlns="x"><image href="file:///etc/passwd"/>', "SVG"),
+    "pdf": (b"%PDF-1.7 ...", "PDF, not an image"),
+    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript, not an image"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+    "zip": (b"PK\x03\x04aaaa", "ZIP archive"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "jpeg half": (JPEG[: len(JPEG) // 2], "truncated JPEG"),
+    "jpeg half, closed": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated JPEG"),
+    "jpeg tail": (JPEG[:-40], "truncated JPEG"),
+    "jpeg header": (JPEG[:400], "JPEG"),
+    "jpeg start": (JPEG[:3], "JPEG"),
+    "jpeg zero width": (
+        JPEG.replace(struct.pack(">HH", 240, 320), struct.pack(">HH", 240, 0)),
+        "0",
+    ),
+    "png half": (PNG[: len(PNG) // 2], "truncated PNG"),
+    "png header": (PNG[:33], "PNG"),
+    "png zero width": (png(0, 5, zlib.compress(b"")), "PNG|0"),
+    "png data end early": (png(64, 64, zlib.compress(bytes(400))), "PNG"),
+    "gif half": (saved(COLOUR, "GIF")[:4000], "truncated GIF"),
+    "bmp half": (saved(COLOUR, "BMP")[:9000], "truncated BMP"),
+    "webp half": (saved(COLOUR, "WEBP")[:900], "truncated WEBP"),
+    "tiff half": (saved(COLOUR, "TIFF")[:9000], "truncated TIFF"),
+    "tiff lzw half": (saved(COLOUR, "TIFF", compression="tiff_lzw")[:900], "TIFF"),
+    "ppm half": (saved(COLOUR, "PPM")[:9000], "truncated PPM"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_files_are_refused_with_their_reason(case: str) -> None:
+    raw, reason = REFUSED[case]
+    with pytest.raises(BadFile, match=reason):
+        rows(raw)
+
+
+def test_no_truncation_gives_half_a_picture() -> None:
+    for raw in (JPEG, saved(COLOUR, "JPEG", progressive=True), PNG, saved(COLOUR, "WEBP")):
+        for share in range(1, 20):
+            with pytest.raises(BadFile):
+                rows(raw[: len(raw) * share // 20])
+
+
+def test_half_pictures_stay_refused_when_a_library_allows_them(monkeypatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for case in ("gif half", "bmp half", "png half", "jpeg half"):
+        with pytest.raises(BadFile):
+            rows(REFUSED[case][0])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True, "another library's setting is left alone"
+
+
+def test_flipped_bits_of_a_png_never_change_pixels_in_silence() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = saved(COLOUR, "PNG", exif=exif)
+    whole, picks, silent = rows(raw), random.Random(0), 0
+    for _ in range(400):
+        flipped = bytearray(raw)
+        flipped[picks.randrange(len(raw))] ^= 1 << picks.randrange(8)
+        try:
+            silent += not np.array_equal(rows(bytes(flipped)), whole)
+        except BadFile:
+            continue
+    assert silent == 0
+
+
+def test_harmless_bytes_of_a_camera_are_accepted() -> None:
+    assert np.array_equal(rows(JPEG[:-2] + bytes(7) + JPEG[-2:]), rows(JPEG))
+    assert np.array_equal(rows(JPEG + b"a thumbnail or so"), rows(JPEG))
+
+
+def test_bombs_are_refused_by_their_header(monkeypatch) -> None:
+    bomb = zlib.compress(bytes(10_000))
+    for side in (8_100, 13_000, 50_000):
+        with pytest.raises(BadFile, match="too large"):
+            rows(png(side, side, bomb))
+    lying = JPEG.replace(struct.pack(">HH", 240, 320), struct.pack(">HH", 65_000, 65_000))
+    with pytest.raises(BadFile, match="too large: 65000 x 65000"):
+        rows(lying)
+    with pytest.raises(BadFile, match="too large"):
+        rows(b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + saved(COLOUR, "GIF")[10:])
+    huge_text = zlib.compress(bytes(80_000_000), 9)
+    body = b"zTXtcomment\0\0" + huge_text
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    with pytest.raises(BadFile):
+        rows(png(64, 64, zlib.compress(bytes(64 * 193)), before=chunk))
+    monkeypatch.setattr(pillow_modes, "MAX_PIXELS", 100)
+    with pytest.raises(BadFile, match="too large: 320 x 240"):
+        rows(PNG)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 200), (200, 3), (1, 64)])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("geometry", ["crop", "squash"])
+def test_tiny_pictures(size: tuple[int, int], interpolation: str, geometry: str) -> None:
+    spec = ImageSpec((64, 48), interpolation=interpolation, geometry=geometry)
+    image = Image.new("RGB", size, (10, 200, 90))
+    assert (rows(saved(image, "PNG"), spec) == (10, 200, 90)).all()
+
+
+def test_large_jpeg_decoded_small_stays_the_same_picture() -> None:
+    # Pillow draws the same photo from all pixels; the decoder reads it at half size or less.
+    small = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    photo = Image.fromarray(small).resize((2400, 1800), Image.Resampling.BICUBIC)
+    spec = ImageSpec((224, 224))
+    twin = rows(saved(photo, "PNG"), spec)
+    other = rows(saved(photo, "JPEG", quality=92), spec)
+    assert np.abs(twin.astype(int) - other).mean() < 1.5
+
+
+def test_threads_give_the_same_pixels() -> None:
+    raws = [MODES[case][0] for case in MODES] * 3
+    alone = [rows(raw) for raw in raws]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(rows, raws))
+    assert all(map(np.array_equal, alone, together))
+
+
+FORKED = """
+import io, os, signal
+from PIL import Image
+from regraft.data import decoder
+from regraft.errors import DataError
+from regraft.inputs import ImageSpec
+out = io.BytesIO()
+Image.new("RGB", (99, 99)).save(out, "PNG")
+decoder("image").decode(out.getvalue(), ImageSpec((32, 32)))
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    try:
+        decoder("image").decode(out.getvalue(), ImageSpec((32, 32)))
+    except DataError as problem:
+        os._exit(7 if "spawn" in str(problem) else 8)
+    os._exit(9)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork is a Unix call")
+def test_a_forked_child_gets_an_error_and_does_not_hang() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=60)
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(OptionError, match="interpolation"):
+        rows(PNG, ImageSpec((64, 64), interpolation="area"))
+    with pytest.raises(OptionError, match="geometry"):
+        rows(PNG, ImageSpec((64, 64), geometry="pad"))
+
+
+def test_fingerprint_names_everything_that_touches_pixels() -> None:
+    print_ = decoder("image").fingerprint(SPEC)
+    assert {"decoder", "revision", "pillow", "simplejpeg", "kornia_rs"} == set(print_)
+    plain = decoder("image").fingerprint(ImageSpec((64, 64), interpolation="bilinear"))
+    assert "kornia_rs" not in plain
+
+
+def test_tiff_with_a_wrong_tag_is_no_crash() -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[270] = "a note"
+    raw = bytearray(saved(COLOUR, "TIFF", tiffinfo=info))
+    picks = random.Random(1)
+    for _ in range(100):
+        flipped = bytearray(raw)
+        flipped[picks.randrange(min(len(raw), 200))] ^= 1 << picks.randrange(8)
+        try:
+            rows(bytes(flipped))
+        except BadFile as problem:
+            assert str(problem)
