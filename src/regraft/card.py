@@ -12,7 +12,7 @@ def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
     return "\n".join(
         [
             *_head(backbone),
-            "# Image classifier",
+            f"# {backbone['input']['modality'].capitalize()} classifier",
             "",
             f"Tells {len(config['classes'])} classes apart: {_list(config['classes'])}.",
             "",
@@ -48,7 +48,7 @@ def _head(backbone: dict[str, Any]) -> list[str]:
     return [
         "---",
         "library_name: regraft",
-        "pipeline_tag: image-classification",
+        f"pipeline_tag: {backbone['input']['modality']}-classification",
         f"license: {json.dumps(licence)}",
         f"base_model: {json.dumps(backbone['name'], ensure_ascii=False)}",
         "tags: [regraft, transfer-learning]",

@@ -8,7 +8,8 @@ from typing import Any
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
-from regraft.data import Dataset, images
+from regraft.data import Dataset
+from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
 from regraft.features import Progress, compute, pipeline, tap_name
 from regraft.files import whole_file
@@ -41,8 +42,8 @@ def embed(
     parquet = need_extra("pyarrow.parquet", "tables", "regraft embed")
     if out.exists():
         raise OptionError(f"--out {out} exists; name a file that does not, or remove it.")
-    held = data if isinstance(data, Dataset) else images(data)
     net = resolve(backbone, size=size, weights=weights)
+    held = labelled(data, net.input.modality, least_classes=1)
     tap = Tap(net.index(at), True)
     pipe = pipeline(net, [tap], device=device, threads=threads)
     found = compute(held.examples, pipe, progress)

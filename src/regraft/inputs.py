@@ -7,7 +7,8 @@ engine may compile it together with the stages.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 Row = tuple["np.ndarray", ...]
+
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
+GEOMETRIES = ("crop", "squash")
+MOST_PIXELS_A_SIDE = 8192
 
 
 class InputSpec(Protocol):
@@ -73,9 +78,58 @@ class ImageSpec:
 
         return NormaliseImage(self.mean, self.std)
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ImageSpec:
+        """The spec that `json` wrote.
 
-def image_spec(data: dict[str, Any]) -> ImageSpec:
-    """The spec that `ImageSpec.json` wrote."""
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
-    fields.pop("modality", None)
-    return ImageSpec(**fields)
+        Raises:
+            ValueError: a field is missing, unknown, or has a value that it cannot have.
+        """
+        if set(data) != {"modality", *(field.name for field in fields(cls))}:
+            raise ValueError(f"an image input has other fields than {', '.join(sorted(data))}")
+        size = _numbers("size", data["size"], 2, int, 1, MOST_PIXELS_A_SIDE)
+        mean = _numbers("mean", data["mean"], 3, float, -1e3, 1e3)
+        std = _numbers("std", data["std"], 3, float, 1e-6, 1e3)
+        crop = _numbers("crop", [data["crop"]], 1, float, 1e-3, 1.0)[0]
+        _one_of("interpolation", data["interpolation"], INTERPOLATIONS)
+        _one_of("geometry", data["geometry"], GEOMETRIES)
+        return cls(size, mean, std, data["interpolation"], crop, data["geometry"])
+
+
+#: Modality -> the class of its input spec. Another modality is one line here, one in
+#: `regraft.data.decoders`, one in `regraft.data.sources`, and the files they name.
+SPECS: dict[str, str] = {"image": "regraft.inputs:ImageSpec"}
+
+
+def spec_from(data: Any) -> InputSpec:
+    """The input spec that some `InputSpec.json` wrote.
+
+    Raises:
+        ValueError: no modality of ours, or fields that its spec refuses.
+    """
+    modality = data.get("modality") if isinstance(data, dict) else None
+    if not isinstance(modality, str) or modality not in SPECS:
+        raise ValueError(f"modality must be one of {', '.join(SPECS)}, got {modality!r}")
+    module, _, name = SPECS[modality].partition(":")
+    made: InputSpec = getattr(import_module(module), name).from_json(data)
+    return made
+
+
+def _numbers(
+    name: str, value: Any, count: int, kind: type, low: float, high: float
+) -> tuple[Any, ...]:
+    """`value` as a tuple of `count` numbers between `low` and `high`; an int may be a float."""
+    kinds = (int,) if kind is int else (int, float)
+    good = (
+        isinstance(value, list | tuple)
+        and len(value) == count
+        and all(type(number) in kinds and low <= number <= high for number in value)
+    )
+    if not good:
+        raise ValueError(f"{name} must be {count} numbers from {low} to {high}, got {value!r:.60}")
+    return tuple(kind(number) for number in value)
+
+
+def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.60}")

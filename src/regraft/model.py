@@ -16,7 +16,8 @@ from regraft.backbones.info import BackboneInfo, Tap
 from regraft.backbones.resolve import from_info, save_weights
 from regraft.bundle import Bundle
 from regraft.card import card
-from regraft.data import Dataset, files, images
+from regraft.data import Dataset
+from regraft.data.sources import bare, labelled
 from regraft.errors import BundleError
 from regraft.evaluate import evaluate
 from regraft.features import Features, Pipeline, Progress, compute, pipeline, tap_name
@@ -87,7 +88,7 @@ class Model:
         Raises:
             DataError: a path does not exist, or there is no file at all.
         """
-        data = paths if isinstance(paths, Dataset) else files(paths)
+        data = bare(paths, self.backbone.input.modality)
         found = compute(data.examples, self.pipeline(device, threads), progress)
         said = {s.file: Prediction(s.file, error=s.reason) for s in (*data.skipped, *found.skipped)}
         if found.examples:
@@ -110,7 +111,7 @@ class Model:
 
         A data set that has a test part is scored on it alone, else on all of it.
         """
-        held = data if isinstance(data, Dataset) else images(data)
+        held = labelled(data, self.backbone.input.modality, least_classes=1)
         examples = held.part("test") or held.examples
         found = compute(examples, self.pipeline(device, threads), progress)
         skipped = (*held.skipped, *found.skipped)

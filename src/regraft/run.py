@@ -15,7 +15,8 @@ from regraft import choose
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
-from regraft.data import Dataset, images
+from regraft.data import Dataset
+from regraft.data.sources import labelled
 from regraft.errors import DataError, OptionError, did_you_mean
 from regraft.features import Pipeline, Progress, compute, pipeline, tap_name
 from regraft.heads import HEADS
@@ -118,8 +119,9 @@ def fit(
     clock = Clock()
     tell = say or (lambda line: None)
     check_options(head, depths)
-    found = _images(data)
-    other = None if test is None else _images(test)
+    modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
+    found = labelled(data, modality)
+    other = None if test is None else labelled(test, modality, least_classes=1)
     tell(_found(found, other))
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     names = stage_names(net, at)
@@ -180,10 +182,6 @@ def stage_names(net: Backbone, at: str) -> list[str] | None:
         return None
     indices = sorted({net.index(name) for name in at.split("+")})
     return [net.info.stages[i].name for i in indices]
-
-
-def _images(data: str | Path | Dataset) -> Dataset:
-    return data if isinstance(data, Dataset) else images(data)
 
 
 def _found(found: Dataset, other: Dataset | None) -> str:

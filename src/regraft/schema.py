@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regraft.errors import BundleError
+from regraft.inputs import spec_from
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=400)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Unit = Annotated[float, Field(gt=0, le=1)]
-Side = Annotated[int, Field(ge=1, le=8192)]
+
+
+def _is_input(data: dict[str, Any]) -> dict[str, Any]:
+    spec_from(data)
+    return data
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ImageConfig(Strict):
-    modality: Literal["image"]
-    size: Annotated[list[Side], Field(min_length=2, max_length=2)]
-    mean: Annotated[list[float], Field(min_length=3, max_length=3)]
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
-    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"]
-    crop: Unit
-    geometry: Literal["crop", "squash"]
 
 
 class StageConfig(Strict):
@@ -47,7 +41,7 @@ class BackboneConfig(Strict):
     revision: Short
     digest: Digest
     licence: Short
-    input: ImageConfig
+    input: Annotated[dict[str, Any], AfterValidator(_is_input)]
     stages: Annotated[list[StageConfig], Field(min_length=1, max_length=4096)]
 
 

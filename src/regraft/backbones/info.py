@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from regraft.inputs import ImageSpec, InputSpec, image_spec
+from regraft.inputs import InputSpec, spec_from
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class BackboneInfo:
     @staticmethod
     def from_json(data: dict[str, Any]) -> BackboneInfo:
         stages = tuple(StageInfo(**{**s, "shape": tuple(s["shape"])}) for s in data["stages"])
-        spec: ImageSpec = image_spec(data["input"])
-        return BackboneInfo(**{**data, "input": spec, "stages": stages})
+        return BackboneInfo(**{**data, "input": spec_from(data["input"]), "stages": stages})
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,24 @@ SOURCES: dict[str, tuple[str, str]] = {
 }
 
 
-def labelled(data: Any, modality: str) -> Dataset:
+def labelled(data: Any, modality: str, *, least_classes: int = 2) -> Dataset:
     """Labelled examples of `modality` in whatever the user named; a `Dataset` as it is.
+
+    Args:
+        data: a folder, a table, …
+        modality: what the backbone takes.
+        least_classes: 2 to learn from, 1 to score on.
 
     Raises:
         DataError: nothing there that could be used, or a `Dataset` of another modality.
     """
     if not isinstance(data, Dataset):
-        return _finder(modality, 0)(data)
+        return _finder(modality, 0)(data, least_classes=least_classes)
     if data.modality != modality:
-        raise DataError(f"the data are of the modality '{data.modality}' and the backbone takes "
-                        f"'{modality}'; name a backbone for {data.modality}s.")
+        raise DataError(
+            f"the data are of the modality '{data.modality}' and the backbone takes "
+            f"'{modality}'; name a backbone for {data.modality}s."
+        )
     return data
 
 
@@ -34,7 +41,7 @@ def bare(paths: Any, modality: str) -> Dataset:
     return paths if isinstance(paths, Dataset) else _finder(modality, 1)(paths)
 
 
-def _finder(modality: str, which: int) -> Callable[[Any], Dataset]:
+def _finder(modality: str, which: int) -> Callable[..., Dataset]:
     module, _, name = SOURCES[modality][which].partition(":")
-    found: Callable[[Any], Dataset] = getattr(import_module(module), name)
+    found: Callable[..., Dataset] = getattr(import_module(module), name)
     return found

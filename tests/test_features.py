@@ -1,0 +1,172 @@
+"""From bytes to activations: counted, cached by content, overlapped, kept when interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regraft.backbones.info import Tap
+from regraft.data import images
+from regraft.errors import OptionError
+from regraft.features import compute, pipeline
+from tests.nets import small
+from tests.pictures import picture, write_folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "data", 4)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small()
+
+
+def run(data: Path, net, *, taps=(Tap(3),), **how):
+    return compute(images(data).examples, pipeline(net, taps, **how))
+
+
+def test_states_and_counts(data: Path, net) -> None:
+    first, again = run(data, net), run(data, net)
+    assert (first.counts.state, first.counts.misses, first.counts.hits) == ("cold", 12, 0)
+    assert (again.counts.state, again.counts.misses, again.counts.hits) == ("warm", 0, 12)
+    for name, rows in first.rows.items():
+        assert rows[:].tobytes() == again.rows[name][:].tobytes()
+        assert rows.shape == (12, 24)
+
+
+def test_adding_computes_only_the_new_and_renaming_nothing(data: Path, net) -> None:
+    run(data, net)
+    picture("dots", 77).save(data / "dots" / "new.png")
+    counts = run(data, net).counts
+    assert (counts.state, counts.misses, counts.hits) == ("compiled", 1, 12)
+    (data / "dots" / "new.png").rename(data / "dots" / "renamed.png")
+    shutil.copytree(data, data.parent / "elsewhere")
+    assert run(data.parent / "elsewhere", net).counts.state == "warm"
+
+
+def test_a_changed_file_of_equal_name_size_and_time_is_computed(data: Path, net) -> None:
+    """No shortcut by time stamp."""
+    import os
+
+    path = data / "dots" / "000.png"
+    for target in (path, data / "dots" / "001.png"):  # BMP files of equal size
+        picture("dots", int(target.stem)).save(target.with_suffix(".bmp"))
+        target.unlink()
+    first, second = path.with_suffix(".bmp"), data / "dots" / "001.bmp"
+    before = first.stat()
+    run(data, net)
+    content = bytearray(second.read_bytes())
+    content[-1] ^= 255
+    first.write_bytes(content)
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert first.stat().st_size == before.st_size
+    assert run(data, net).counts.misses == 1
+
+
+def test_equal_files_are_computed_once(data: Path, net) -> None:
+    shutil.copy(data / "dots" / "000.png", data / "dots" / "copy.png")
+    found = run(data, net)
+    assert (found.counts.misses, found.counts.hits) == (12, 1)
+    assert len(found.examples) == 13
+    rows = found.rows["003"][:]
+    place = {e.id: i for i, e in enumerate(found.examples)}
+    assert (rows[place["dots/copy.png"]] == rows[place["dots/000.png"]]).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: (small(seed=1), {}),  # other weights
+        lambda net: (net.resized(40), {}),  # other size
+        lambda net: (net, {"engine": "reference"}),
+        lambda net: (net, {"taps": (Tap(1), Tap(3))}),
+    ],
+    ids=["weights", "size", "engine", "taps"],
+)
+def test_what_the_key_holds(data: Path, net, change) -> None:
+    run(data, net)
+    other, how = change(net)
+    assert run(data, other, **how).counts.misses == 12
+
+
+def test_cached_equals_uncached_equals_reference(data: Path, net) -> None:
+    every = tuple(Tap(i) for i in range(4))
+    ours = run(data, net, taps=every)
+    truth = run(data, net, taps=every, engine="reference")
+    for name in ours.rows:
+        np.testing.assert_allclose(ours.rows[name][:], truth.rows[name][:], rtol=1e-4, atol=1e-5)
+
+
+def test_unpooled_flows_are_cached_too(data: Path, net) -> None:
+    flow = run(data, net, taps=(Tap(1, False),)).rows["001-flow"]
+    pooled = run(data, net, taps=(Tap(1),)).rows["001"]
+    assert flow.shape == (12, 16, 8, 8)
+    np.testing.assert_allclose(flow[:].mean((2, 3)), pooled[:], rtol=1e-4, atol=1e-6)
+
+
+def test_unreadable_files_are_named_once_and_the_rest_goes_on(data: Path, net) -> None:
+    (data / "dots" / "empty.png").write_bytes(b"")
+    whole = (data / "dots" / "000.png").read_bytes()
+    (data / "stripes" / "half.png").write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):  # cold and warm alike
+        found = run(data, net)
+        assert sorted(s.file for s in found.skipped) == ["dots/empty.png", "stripes/half.png"]
+        assert all(s.reason for s in found.skipped)
+        assert len(found.examples) == 12
+
+
+def test_a_file_that_vanishes(data: Path, net) -> None:
+    examples = images(data).examples
+    (data / "dots" / "000.png").unlink()
+    found = compute(examples, pipeline(net, [Tap(3)]))
+    assert [s.file for s in found.skipped] == ["dots/000.png"]
+    assert "No such file" in found.skipped[0].reason
+
+
+def test_interrupted_work_is_kept(data: Path, net) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    pipe = pipeline(net, [Tap(3)], threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        compute(images(data).examples, pipe, stop)
+    counts = run(data, net, threads=1).counts
+    assert counts.hits >= 5
+    assert counts.hits + counts.misses == 12
+
+
+def test_a_rotten_entry_is_computed_again(data: Path, net, own_cache: Path) -> None:
+    truth = run(data, net).rows["003"][:]
+    (segment,) = own_cache.glob("activations/*/*.safetensors")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 4
+    segment.write_bytes(content)
+    again = run(data, net)
+    assert again.counts.misses == 12
+    assert (again.rows["003"][:] == truth).all()
+
+
+def test_threads_do_not_move_a_bit(data: Path, net, own_cache: Path) -> None:
+    one = run(data, net, threads=1).rows["003"][:]
+    shutil.rmtree(own_cache / "activations")
+    assert (run(data, net, threads=3).rows["003"][:] == one).all()
+
+
+def test_wrong_options_say_what_they_must_be(net) -> None:
+    with pytest.raises(OptionError, match="--threads must be 1 or more, got 0"):
+        pipeline(net, [Tap(3)], threads=0)
+    with pytest.raises(OptionError, match="precision must be auto, f32 or bf16, got 'int8'"):
+        pipeline(net, [Tap(3)], precision="int8")
+
+
+def test_nothing_to_do(net) -> None:
+    found = compute((), pipeline(net, [Tap(3)]))
+    assert found.examples == ()
+    assert replace(found.counts, seconds=0.0).misses == 0
