@@ -54,7 +54,7 @@ def test_a_toy_modality_needs_one_module_and_one_line(tmp_path, monkeypatch) -> 
 
 
 def test_an_unknown_modality_names_the_close_ones() -> None:
-    with pytest.raises(OptionError, match="not 'images'. Did you mean 'image'"):
+    with pytest.raises(OptionError, match=r"not 'images'\. Did you mean 'image'\?"):
         decoders.decoder("images")
 
 

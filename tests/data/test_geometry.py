@@ -23,7 +23,8 @@ SPECS = st.builds(
 
 @given(SIDES, SIDES, SPECS)
 def test_spans_lie_inside_and_hold_the_answer(height: int, width: int, spec: ImageSpec) -> None:
-    for span, source, size in zip(spans(height, width, spec), (height, width), spec.size):
+    pairs = zip(spans(height, width, spec), (height, width), spec.size, strict=True)
+    for span, source, size in pairs:
         assert 0 <= span.start < span.stop <= source
         assert span.offset >= 0
         assert span.offset + size <= span.size

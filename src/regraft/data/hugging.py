@@ -34,7 +34,7 @@ def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
     examples: list[Example] = []
     skipped: list[Skipped] = []
     for name, part in parts.items():
-        if not hasattr(part, "select_columns") or not hasattr(part, "__getitem__"):
+        if not hasattr(part, "__len__") or not hasattr(part, "select_columns"):
             raise DataError("a streaming data set must be loaded whole: streaming=False.")
         _add(part, name, columns, examples, skipped)
     if not examples:
@@ -65,7 +65,7 @@ def _add(
         if text is None:
             skipped.append(Skipped(identity, "has no label"))
             continue
-        source = _source(pixels, image, row)
+        source = _source(pixels, row)
         if isinstance(source, str):
             skipped.append(Skipped(identity, source))
             continue
@@ -108,32 +108,33 @@ def _labels(part: Any, column: str) -> list[str | None]:
 
 
 def _undecoded(part: Any, column: str) -> Any:
-    """Only the image column, with bytes or paths instead of decoded pictures."""
-    only = part.with_format(None).select_columns([column])
-    if type(part.features[column]).__name__ != "Image":
-        return only
-    from datasets import Image
+    """Only the image column, as Arrow cells: looking at one copies no pixel and decodes nothing."""
+    only = part.select_columns([column])
+    if type(part.features[column]).__name__ == "Image":
+        from datasets import Image
 
-    return only.cast_column(column, Image(decode=False))
+        only = only.cast_column(column, Image(decode=False))
+    return only.with_format("arrow")
 
 
-def _source(pixels: Any, column: str, row: int) -> Path | Callable[[], bytes] | str:
+def _source(pixels: Any, row: int) -> Path | Callable[[], bytes] | str:
     """Where the row's bytes come from, or why there are none."""
-    value = pixels[row][column]
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        return lambda: _bytes(pixels[row][column])
+    cell = _cell(pixels, row)
+    if str(cell.type) in ("binary", "large_binary"):
+        return (lambda: bytes(_cell(pixels, row).as_py())) if cell.is_valid else "has no image"
+    if cell.is_valid and hasattr(cell, "keys"):
+        if cell["bytes"].is_valid:
+            return lambda: bytes(_cell(pixels, row)["bytes"].as_py())
+        cell = cell["path"]
+    value = cell.as_py()
     if not isinstance(value, str):
         return "has no image"
     path = Path(value)
     try:
-        reason = not_plain(path.stat().st_mode)
+        return not_plain(path.stat().st_mode) or path
     except (OSError, ValueError):
-        reason = "not a file on this machine"
-    return reason or path
+        return "not a file on this machine"
 
 
-def _bytes(value: Any) -> bytes:
-    """The bytes of a cell: they stay in the data set's own memory map until they are read."""
-    return bytes(value["bytes"] if isinstance(value, dict) else value)
+def _cell(pixels: Any, row: int) -> Any:
+    return pixels[row].column(0)[0]

@@ -136,7 +136,7 @@ def _from_pairs(pairs: Sequence[Any]) -> Dataset:
     skipped = []
     for number, pair in enumerate(pairs):
         if not (
-            isinstance(pair, Sequence)
+            isinstance(pair, tuple | list)
             and len(pair) == 2
             and isinstance(pair[0], str | os.PathLike)
             and isinstance(pair[1], str)
