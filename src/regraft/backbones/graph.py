@@ -18,7 +18,7 @@ from torch import nn
 from regraft.backbones import describe
 from regraft.backbones.cuts import Piece, Units, groups, in_all_modes, join, name_of, pieces
 from regraft.backbones.parts import Builder, Mode, Segment, Traced, shared_tensors
-from regraft.backbones.sizes import quiet, shapes_of
+from regraft.backbones.sizes import quiet, sizes_of
 from regraft.backbones.trace import single_flow, trace
 from regraft.errors import BackboneError
 from regraft.stages import Stage, Stages
@@ -62,9 +62,11 @@ def by_hand(
     named = parts if isinstance(parts, dict) else {str(i): p for i, p in enumerate(parts)}
     if not named:
         raise BackboneError("a backbone needs at least one stage: give at least one module.")
-    stages = [Stage(body, describe.blank(i, name)) for i, (name, body) in enumerate(named.items())]
-    kinds = [type(body).__name__ for body in named.values()]
-    return describe.complete(stages, kinds, flow, layout=layout)
+    stages = [
+        Stage(body, describe.blank(i, name, type(body).__name__))
+        for i, (name, body) in enumerate(named.items())
+    ]
+    return describe.complete(stages, describe.watch(stages, flow), layout=layout)
 
 
 def _cut(model: nn.Module, row: Row) -> Stages:
@@ -72,9 +74,9 @@ def _cut(model: nn.Module, row: Row) -> Stages:
     modes, parts = [], []
     for training in (False, True):
         found = trace(model, training)
-        shapes = shapes_of(model, found, row)
-        modes.append(Mode(model, found, shapes))
-        parts.append(pieces(found, single_flow(found), shapes, units))
+        sizes = sizes_of(model, found, row)
+        modes.append(Mode(model, found, sizes))
+        parts.append(pieces(found, single_flow(found), sizes.shapes, units))
     plain = in_all_modes(parts[0], parts[1])
     grouped = groups(plain)
     ends = [{piece.key: piece for piece in some} for some in parts]
@@ -151,27 +153,40 @@ def _build(
 ) -> Stages:
     shared = shared_tensors(modes, segments)
     used: set[str] = set()
-    bodies, fixed, kinds, stages = [], [], [], []
-    for k in range(len(grouped)):
+    bodies, stages, seen = [], [], []
+    below = row
+    for k, group in enumerate(grouped):
         body = Traced()
-        builders = [
-            Builder(m, cut[k], body, shared) for m, cut in zip(modes, segments, strict=True)
-        ]
+        cuts = [cut[k] for cut in segments]
+        builders = [Builder(m, cut, body, shared) for m, cut in zip(modes, cuts, strict=True)]
         body.modes = {bool(i): builder.build() for i, builder in enumerate(builders)}
         bodies.append(body)
-        fixed.append(any(builder.fixed for builder in builders))
-    _hold_the_rest(model, bodies)
-    for k, group in enumerate(grouped):
         name = name_of(group, units, used)
-        kinds.append(type(units.modules[name]).__name__ if name in units.modules else name)
-        stages.append(Stage(bodies[k], describe.blank(k, name)))
-    spatial = [modes[0].shapes.get(cut.above) if cut.above else None for cut in segments[0]]
+        kind = type(units.modules[name]).__name__ if name in units.modules else name
+        fixed = below if any(builder.fixed for builder in builders) else None
+        stages.append(Stage(body, describe.blank(k, name, kind), fixed=fixed))
+        seen.append(_seen(modes, cuts, below))
+        below = seen[-1].shape
+    _hold_the_rest(model, bodies)
     prefix = int(getattr(model, "num_prefix_tokens", 0) or 0)
-    flow = torch.zeros(2, *row)
-    done = describe.complete(stages, kinds, flow, axes=spatial, prefix=prefix, fixed=fixed)
-    for stage in done:
-        stage.train(model.training)
-    return done.train(model.training)
+    return describe.complete(stages, seen, prefix=prefix).train(model.training)
+
+
+def _seen(modes: list[Mode], cuts: list[Segment], below: Row) -> describe.Seen:
+    """What the runs of the whole graph showed of one of its segments."""
+    sizes, cut = modes[0].sizes, cuts[0]
+    nodes = modes[0].found.nodes[cut.start : cut.end + 1]
+    above = cut.above or next(n for n in reversed(nodes) if n in sizes.shapes)
+    shape = sizes.shapes[above]
+    if shape is None:
+        raise BackboneError(f"the shape of the output '{above}' does not follow from the batch")
+    return describe.Seen(
+        given=below,
+        shape=tuple(axis.size for axis in shape[1:]),
+        flops=sum(sizes.flops.get(node, 0) for node in nodes),
+        changes_input=any(c.below in m.sizes.changed for m, c in zip(modes, cuts, strict=True)),
+        spatial=describe.spatial_axes(shape),
+    )
 
 
 def _hold_the_rest(model: nn.Module, bodies: list[Traced]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from regraft.backbones.sizes import Axis, Shape
+from regraft.backbones.sizes import Axis, Shape, Sizes
 from regraft.backbones.trace import Trace, is_size
 from regraft.errors import BackboneError
 
@@ -90,16 +90,20 @@ class Traced(nn.Module):
 class Mode:
     """One mode's graph, and which tensors of the network its segments read."""
 
-    def __init__(self, model: nn.Module, found: Trace, shapes: dict[fx.Node, Shape | None]) -> None:
+    def __init__(self, model: nn.Module, found: Trace, sizes: Sizes) -> None:
         self.model = model
         self.found = found
-        self.shapes = shapes
+        self.sizes = sizes
         self.values: dict[fx.Node, Any] = {}
 
     def wanted(self, segment: Segment) -> list[fx.Node]:
         """The nodes of a segment that must run in any case, in order."""
         nodes = self.found.nodes[segment.start : segment.end + 1]
         return [n for n in nodes if n in self.found.alive and n.op != "output"]
+
+    def constant(self, node: fx.Node) -> bool:
+        """Whether the node is a tensor that the network's own code made while it was traced."""
+        return node.op == "get_attr" and node.target in self.found.constants
 
     def read(self, segment: Segment) -> tuple[set[str], set[str]]:
         """Paths of the modules and tensors that a segment's values, and its context, read."""
@@ -115,7 +119,7 @@ class Mode:
             if node in seen or (node in self.found.alive and node not in inside):
                 continue
             seen.add(node)
-            if node.op in ("call_module", "get_attr"):
+            if node.op in ("call_module", "get_attr") and not self.constant(node):
                 (direct if node in self.found.alive else context).add(str(node.target))
             if not is_size(node):
                 waiting.extend(node.all_input_nodes)
@@ -170,6 +174,8 @@ class Builder:
             size, index = node.args
             if isinstance(size, fx.Node) and isinstance(index, int) and self._is_shape(size):
                 return self._axis(self._axes(size.all_input_nodes[0])[index])
+        if self.mode.constant(node):
+            return self._constant(self.mode.found.constants[str(node.target)])
         if self._folds(node):
             return self._constant(self._value(node))
         return self._copy(node)
@@ -185,7 +191,7 @@ class Builder:
         return attribute or (node.target == "size" and len(node.args) == 1 and not node.kwargs)
 
     def _axes(self, source: fx.Node) -> Shape:
-        shape = self.mode.shapes.get(source)
+        shape = self.mode.sizes.shapes.get(source)
         if shape is None:
             raise BackboneError(f"the shape of '{source}' does not follow from the batch alone.")
         return shape
@@ -229,7 +235,7 @@ class Builder:
                 if source in self.env or not self._sized_without_batch(here):
                     return False
                 continue
-            if here.op in ("call_module", "get_attr"):
+            if here.op in ("call_module", "get_attr") and not self.mode.constant(here):
                 paths.add(str(here.target))
             if not self._batchless_item(here):
                 waiting.extend(here.all_input_nodes)
@@ -255,7 +261,9 @@ class Builder:
         """The value of a node that follows from buffers and constant sizes."""
         known = self.mode.values
         if node not in known:
-            if is_size(node) or self._batchless_item(node):
+            if self.mode.constant(node):
+                known[node] = self.mode.found.constants[str(node.target)]
+            elif is_size(node) or self._batchless_item(node):
                 known[node] = self._known_size(node)
             else:
                 args = fx.map_arg(node.args, self._value)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -100,17 +100,23 @@ class Trace:
     Attributes:
         nodes: in order; targets are paths in the original network.
         ends: per node the paths of the modules that returned it, the innermost first.
+        constants: tensors that the network's own code made on the way, by target.
         alive: the nodes whose content depends on the input's content.
     """
 
     graph: fx.Graph
     nodes: list[fx.Node]
     ends: dict[fx.Node, list[str]]
+    constants: dict[str, torch.Tensor]
     alive: set[fx.Node] = field(default_factory=set)
 
     @property
     def input(self) -> fx.Node:
         return self.nodes[0]
+
+    def on(self, device: str) -> Trace:
+        """The same trace with its constants on another device."""
+        return replace(self, constants={k: v.to(device) for k, v in self.constants.items()})
 
     @property
     def output(self) -> fx.Node:
@@ -126,14 +132,18 @@ def trace(model: nn.Module, training: bool) -> Trace:
     modes = {module: module.training for module in model.modules()}
     tracer = _Tracer()
     try:
-        graph = tracer.trace(_OneInput(model.train(training)))
+        root = _OneInput(model.train(training))
+        graph = tracer.trace(root)
     finally:
         for module, mode in modes.items():
             module.training = mode
+    constants: dict[str, torch.Tensor] = {}
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
+            if not node.target.startswith(INNER):
+                constants[node.target] = getattr(root, node.target)
             node.target = node.target.removeprefix(INNER).removeprefix(".")
-    found = Trace(graph, list(graph.nodes), tracer.ends)
+    found = Trace(graph, list(graph.nodes), tracer.ends, constants)
     for node in found.nodes:
         if depends(node, found.alive):
             found.alive.add(node)
