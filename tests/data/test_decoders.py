@@ -63,7 +63,12 @@ def test_listing_is_light_and_decoding_needs_no_torch() -> None:
 import sys
 from regraft.data import images, files, Dataset, Example, Skipped, decoder
 assert not {"numpy", "PIL", "torch", "datasets"} & set(sys.modules), "listing"
-decoder("image")
+import numpy, simplejpeg
+from regraft.inputs import ImageSpec
+photo = simplejpeg.encode_jpeg(numpy.zeros((300, 400, 3), numpy.uint8))
+decoder("image").fingerprint(ImageSpec((224, 224)))
+decoder("image").decode(photo, ImageSpec((224, 224)))
+assert "PIL.Image" not in sys.modules, "a plain JPEG needs no Pillow"
 assert not {"torch", "timm", "torchvision", "datasets", "scipy"} & set(sys.modules), "decoding"
 """
     subprocess.run([sys.executable, "-c", code], check=True)

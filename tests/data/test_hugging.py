@@ -120,5 +120,9 @@ def test_errors() -> None:
     assert len(images(text)) == 2, "the only column of pictures need not be named"
     assert "no image column 'path'" in message(one.remove_columns("image"))
     assert "must be named train, val or test" in message(datasets.DatasetDict(part=one))
-    assert "streaming=False" in message(one.to_iterable_dataset())
     assert "('row/0': has no label)" in message(made([picture(1)], [-1]))
+
+
+@pytest.mark.slow
+def test_streams_are_refused() -> None:
+    assert "streaming=False" in message(made([picture(1)], [0]).to_iterable_dataset())

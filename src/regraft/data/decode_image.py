@@ -2,8 +2,9 @@
 
     bytes ─► upright RGB (decode_jpeg or pillow_modes) ─► the part seen (geometry) ─► resize ─► row
 
-torch is not needed. What each kind of picture becomes is told in `pillow_modes`, which part of it
-is looked at in `geometry`. Heavy steps leave Python's lock, so threads decode side by side.
+torch is not needed, and Pillow not for a plain JPEG. What each kind of picture becomes is told in
+`pillow_modes`, which part of it is looked at in `geometry`. Heavy steps leave Python's lock, so
+threads decode side by side.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from regraft.data import decode_jpeg, pillow_modes
+from regraft.data import decode_jpeg
 from regraft.data.geometry import needed, spans
 from regraft.errors import BadFile, DataError, OptionError
 from regraft.inputs import ImageSpec, InputSpec, Row
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 name = "image"
 REVISION = 1  # raise it whenever any pixel may change: cached activations are then made anew
 
-_PILLOW = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 # kornia_rs antialiases only these two; its bilinear leaves out pixels when it shrinks.
 _KORNIA = ("bicubic", "lanczos")
 _pool_of = 0  # the process that has started kornia_rs's threads
@@ -38,12 +33,15 @@ _pool_of = 0  # the process that has started kornia_rs's threads
 
 def fingerprint(spec: InputSpec) -> dict[str, Any]:
     """Name, revision and the versions of every library that may touch a pixel."""
-    from importlib.metadata import version
+    import PIL
+    import simplejpeg
 
-    packages = ["pillow", "simplejpeg"]
+    versions = {"pillow": PIL.__version__, "simplejpeg": simplejpeg.__version__}
     if getattr(spec, "interpolation", None) in _KORNIA:
-        packages.append("kornia_rs")
-    return {"decoder": name, "revision": REVISION} | {p: version(p) for p in packages}
+        import kornia_rs
+
+        versions["kornia_rs"] = kornia_rs.__version__
+    return {"decoder": name, "revision": REVISION} | versions
 
 
 def decode(raw: bytes, spec: InputSpec) -> Row:
@@ -55,15 +53,17 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
     """
     if not isinstance(spec, ImageSpec):
         raise OptionError(f"the image decoder needs an ImageSpec, not {type(spec).__name__}.")
-    if spec.interpolation not in _PILLOW or spec.geometry not in ("crop", "squash"):
+    if spec.interpolation not in _INTERPOLATIONS or spec.geometry not in ("crop", "squash"):
         raise OptionError(
-            f"interpolation must be one of {', '.join(_PILLOW)} and geometry 'crop' or 'squash', "
-            f"not '{spec.interpolation}' and '{spec.geometry}'."
+            f"interpolation must be one of {', '.join(_INTERPOLATIONS)} and geometry 'crop' or "
+            f"'squash', not '{spec.interpolation}' and '{spec.geometry}'."
         )
     if not raw:
         raise BadFile("empty file")
     picture = decode_jpeg.decode(raw, needed(spec))
     if picture is None:
+        from regraft.data import pillow_modes
+
         picture = pillow_modes.decode(raw)
     return (fitted(picture, spec),)
 
@@ -89,8 +89,9 @@ def resize(
 
         _stay_in_process()
         return np.asarray(imgproc.resize(picture, size, interpolation, antialias=True), np.uint8)
-    image = Image.fromarray(picture).resize((size[1], size[0]), _PILLOW[interpolation])
-    return np.asarray(image)
+    from regraft.data import pillow_modes
+
+    return pillow_modes.resize(picture, size, interpolation)
 
 
 def _stay_in_process() -> None:

@@ -6,15 +6,13 @@ XMP that may turn the picture.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
-from regraft.data.pillow_modes import check_pixels, orientation_of, rgb, turned
+from regraft.data import pixels
 from regraft.errors import BadFile
 
 if TYPE_CHECKING:
@@ -60,17 +58,22 @@ def decode(raw: bytes, needed: tuple[int, int]) -> NDArray[np.uint8] | None:
     header = read_header(raw)
     if header is None:
         return None
-    check_pixels(header.width, header.height)
-    turn = _orientation(raw) if header.metadata else 1
+    pixels.check(header.width, header.height)
+    turn = 1
+    if header.metadata:
+        from regraft.data.pillow_modes import stored_orientation
+
+        turn = stored_orientation(raw)
     tall, wide = needed if turn < 5 else needed[::-1]
     space = "CMYK" if header.components == 4 else "RGB"
     picture = _pixels(raw, space, tall * OVERSAMPLE, wide * OVERSAMPLE)
     if picture is None:
         return None
     if space == "CMYK":
-        ink = Image.fromarray(255 - picture if header.adobe else picture, "CMYK")
-        picture = rgb(ink)
-    return turned(picture, turn)
+        from regraft.data.pillow_modes import from_ink
+
+        picture = from_ink(255 - picture if header.adobe else picture)
+    return pixels.turned(picture, turn)
 
 
 def read_header(raw: bytes) -> Header | None:
@@ -96,14 +99,6 @@ def read_header(raw: bytes) -> Header | None:
         adobe |= marker == 0xEE and body.startswith(b"Adobe")
         place += 2 + length
     return None
-
-
-def _orientation(raw: bytes) -> int:
-    try:
-        with Image.open(io.BytesIO(raw), formats=["JPEG"]) as image:
-            return orientation_of(image)
-    except Exception:  # a broken header of metadata says nothing about the pixels
-        return 1
 
 
 def _pixels(raw: bytes, space: str, min_height: int, min_width: int) -> NDArray[np.uint8] | None:

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from regraft.data import pixels
+from regraft.data.pixels import turned
 from regraft.errors import BadFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_PIXELS = 64_000_000
 # Kind, how its files start, Pillow's plugin. The content decides, never the file's name, and what
 # is not here is not tried: Pillow would hand PostScript to Ghostscript.
 _KINDS = (
@@ -69,33 +70,19 @@ def decode(raw: bytes) -> NDArray[np.uint8]:
     except (BadFile, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
-        raise BadFile(f"too large: more than {MAX_PIXELS // 10**6} million pixels") from problem
+        raise BadFile(f"too large: more than {pixels.MOST // 10**6} million pixels") from problem
     except Exception as problem:  # Pillow's plugins raise nearly everything
         raise BadFile(_reason(problem, kind[0], raw)) from problem
 
 
 def _decode(raw: bytes, kind: str) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(raw), formats=[kind]) as image:
-        check_pixels(*image.size)
+        pixels.check(*image.size)
         if kind == "PNG":  # the only kind with checksums
             image.verify()
     with Image.open(io.BytesIO(raw), formats=[kind]) as image, _whole_files_only():
         image.load()
         return turned(rgb(image), orientation_of(image))
-
-
-def check_pixels(width: int, height: int) -> None:
-    """Refuse a picture by the size that its header claims, before memory is asked for.
-
-    Raises:
-        BadFile: no pixel, or more than `MAX_PIXELS`.
-    """
-    if width < 1 or height < 1:
-        raise BadFile("no pixels: the header says that its width or height is 0")
-    if width * height > MAX_PIXELS:
-        raise BadFile(
-            f"too large: {width} x {height} pixels, at most {MAX_PIXELS // 10**6} million"
-        )
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -112,6 +99,28 @@ def rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+def resize(
+    picture: NDArray[np.uint8], size: tuple[int, int], interpolation: str
+) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 to (*size, 3), antialiased when it shrinks."""
+    how = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), how))
+
+
+def stored_orientation(raw: bytes) -> int:
+    """EXIF's 1..8 of a JPEG file that is not to be decoded by Pillow."""
+    try:
+        with Image.open(io.BytesIO(raw), formats=["JPEG"]) as image:
+            return orientation_of(image)
+    except Exception:  # a broken header of metadata says nothing about the pixels
+        return 1
+
+
+def from_ink(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w, 4) CMYK to (h, w, 3) RGB, both uint8."""
+    return rgb(Image.fromarray(ink, "CMYK"))
+
+
 def orientation_of(image: Image.Image) -> int:
     """EXIF's 1..8; 1 where it is missing, broken or has no meaning."""
     try:
@@ -119,17 +128,6 @@ def orientation_of(image: Image.Image) -> int:
     except Exception:  # a broken header of metadata says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The stored picture as it is to be looked at: a view, nothing is copied."""
-    if orientation >= 5:
-        picture = picture.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        picture = picture[::-1]
-    if orientation in (2, 3, 6, 7):
-        picture = picture[:, ::-1]
-    return picture
 
 
 def what_is(raw: bytes) -> str:
