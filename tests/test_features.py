@@ -27,7 +27,10 @@ def net():
     return small()
 
 
-def run(data: Path, net, *, taps=(Tap(3),), **how):
+TOP = (Tap(3),)
+
+
+def run(data: Path, net, *, taps=TOP, **how):
     return compute(images(data).examples, pipeline(net, taps, **how))
 
 

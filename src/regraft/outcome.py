@@ -113,6 +113,7 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
         **outcome.model.metrics,
         "skipped": [{"file": s.file, "reason": s.reason} for s in outcome.found.skipped],
         "ignored": ignored,
+        "leaks": list(outcome.parts.leaks),
         "engine": outcome.model.features["engine"],
         "seconds": seconds,
         "images_per_second": round(rate, 1),

@@ -31,6 +31,8 @@ class Parts:
         test: rows that only scores are computed on; empty if there are too few to spare any.
         classes: labels of the training rows, sorted.
         kind: where the test rows come from.
+        leaks: ids of test examples whose bytes are those of a training or validation example;
+            they are not among the test rows, since a score on them would be a lie.
     """
 
     train: Features
@@ -38,6 +40,7 @@ class Parts:
     test: Features
     classes: tuple[str, ...]
     kind: str
+    leaks: tuple[str, ...] = ()
 
 
 def divide(features: Features, own: int, seed: int) -> Parts:
@@ -59,7 +62,10 @@ def divide(features: Features, own: int, seed: int) -> Parts:
         held, kind = _hold_out(features, splits, seed), HELD_OUT
     val = (splits == "val") & ~held
     train = ~held & ~val
-    parts = [features.take(np.flatnonzero(mask)) for mask in (train, val, held)]
+    seen = {features.digests[i] for i in np.flatnonzero(~held)}
+    leaked = held & np.array([digest in seen for digest in features.digests])
+    leaks = tuple(features.examples[i].id for i in np.flatnonzero(leaked))
+    parts = [features.take(np.flatnonzero(mask)) for mask in (train, val, held & ~leaked)]
     classes = tuple(sorted({e.label for e in parts[0].examples if e.label is not None}))
     if len(classes) < 2:
         got = f"only '{classes[0]}'" if classes else "none"
@@ -72,7 +78,7 @@ def divide(features: Features, own: int, seed: int) -> Parts:
             f"the validation part has the class '{sorted(map(str, unknown))[0]}', "
             "which no training image has; add some or take it out."
         )
-    return Parts(parts[0], parts[1], parts[2], classes, kind)
+    return Parts(parts[0], parts[1], parts[2], classes, kind, leaks)
 
 
 def numbers(features: Features, classes: tuple[str, ...]) -> NDArray[np.int64]:

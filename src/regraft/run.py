@@ -135,6 +135,12 @@ def fit(
     for file in both.skipped:
         log.warning("left out %s: %s", file.file, file.reason)
     parts = divide(both.all, both.own, seed)
+    if parts.leaks:
+        log.warning(
+            "%d test images are copies of training images and not scored (%s, …)",
+            len(parts.leaks),
+            parts.leaks[0],
+        )
     clock.lap("features")
     counts = both.all.counts
     tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache")

@@ -1,0 +1,205 @@
+"""fit: whole runs on small pictures; scores only on unseen rows; the same bytes twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import regraft
+from regraft.errors import CutError, DataError, OptionError
+from regraft.files import digest
+from tests.nets import small
+from tests.pictures import picture, write_folder
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small()
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("flat") / "data", 10)
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parted") / "data"
+    return write_folder(folder, 6, parts=("train", "val", "test"))
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below with its digest."""
+    return {
+        p.relative_to(folder).as_posix(): digest(p.read_bytes())
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_a_flat_folder_is_divided_and_scored_on_what_was_held_out(flat: Path, net) -> None:
+    report = regraft.fit(flat, net).report
+    assert report["train"]["n"] == 24
+    assert report["test"]["n"] == 6
+    assert report["test_part"] == "a fifth held out"
+    assert report["validation"]["kind"] == "leave-one-out"
+    assert report["validation"]["n"] == 24
+    assert report["test"]["accuracy"] > 0.6
+    assert report["classes"] == ["checks", "dots", "stripes"]
+    assert report["cache"] == {"state": "cold", "hits": 0, "misses": 30}
+    assert report["seconds"]["total"] >= report["seconds"]["features"] > 0
+    assert report["peak_memory_bytes"] > 10e6
+    json.dumps(report, allow_nan=False)
+
+
+def test_given_parts_are_used_as_given(parted: Path, net) -> None:
+    report = regraft.fit(parted, net).report
+    assert report["validation"]["kind"] == "held out"
+    assert report["validation"]["n"] == 18
+    assert report["train"]["n"] == 36  # the final head learns from both
+    assert report["test"]["n"] == 18
+    assert report["test_part"] == "the data's own test part"
+
+
+def test_data_given_to_test_on_win(parted: Path, flat: Path, net) -> None:
+    report = regraft.fit(parted, net, test=flat).report
+    assert report["test_part"] == "the data given to test on"
+    assert report["cache"]["hits"] + report["cache"]["misses"] == 36 + 30  # not the own test part
+
+
+def test_copies_of_training_pictures_are_named_and_not_scored(
+    parted: Path, flat: Path, net, caplog: pytest.LogCaptureFixture
+) -> None:
+    # the first six pictures of each class in `flat` are those of parted/train
+    report = regraft.fit(parted, net, test=flat).report
+    assert report["test"]["n"] == 12
+    assert len(report["leaks"]) == 18
+    assert "dots/000.png" in report["leaks"]
+    assert "18 test images are copies of training images" in caplog.text
+
+
+def test_equal_pictures_never_lie_on_both_sides(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 5)
+    for kind in ("checks", "dots", "stripes"):
+        for number in range(5):
+            shutil.copy(data / kind / f"{number:03d}.png", data / kind / f"copy{number}.png")
+    for seed in range(3):
+        run = regraft.fit(data, net, seed=seed)
+        assert run.report["test"]["n"] == 6
+        assert run.report["test"]["n"] + run.report["train"]["n"] == 30
+
+
+def test_two_runs_of_one_resolved_run_toml_give_the_same_bytes(
+    flat: Path, tmp_path: Path, own_cache: Path
+) -> None:
+    first = regraft.fit(flat, small(), at="auto").save(tmp_path / "a")
+    settings = tomllib.loads((tmp_path / "a" / "run.toml").read_text())
+    assert settings["at"] == first.report["at"]
+    assert settings["depths"] == "all"
+    shutil.rmtree(own_cache)
+    for name in ("b", "c"):
+        given = {k: v or None for k, v in settings.items()} | {"seed": settings["seed"]}
+        regraft.fit(**given | {"backbone": small()}).save(tmp_path / name)
+    assert tree(tmp_path / "b" / "bundle") == tree(tmp_path / "c" / "bundle")
+    assert tree(tmp_path / "b" / "bundle") == tree(tmp_path / "a" / "bundle")
+
+
+def test_another_seed_is_another_split(flat: Path, net) -> None:
+    runs = [regraft.fit(flat, net, seed=seed) for seed in (0, 1)]
+    weights = [run.model.head.arrays() for run in runs]
+    assert any((weights[0][k] != weights[1][k]).any() for k in weights[0])
+
+
+def test_a_bundle_names_no_place_and_no_time(flat: Path, net, tmp_path: Path) -> None:
+    run = regraft.fit(flat, net).save(tmp_path / "run")
+    for path in (tmp_path / "run" / "bundle").iterdir():
+        content = path.read_bytes()
+        for word in (str(tmp_path), str(flat), flat.parent.name, "202"):
+            if word != "202" or path.suffix in (".md",):
+                assert word.encode() not in content, (path.name, word)
+    assert run.folder == tmp_path / "run"
+
+
+def test_what_was_fitted_predicts_the_same_after_loading(flat: Path, net, tmp_path: Path) -> None:
+    run = regraft.fit(flat, net).save(tmp_path / "run")
+    loaded = regraft.load(tmp_path / "run", backbone=net)
+    assert loaded.predict(flat) == run.predict(flat)
+    again = loaded.evaluate(flat)
+    assert again["n"] == 30
+    assert again["cache"]["misses"] == 0
+
+
+@pytest.mark.parametrize("at", ["stem", "middle", "stem+top", "end"])
+def test_features_of_earlier_stages(at: str, flat: Path, net) -> None:
+    run = regraft.fit(flat, net, at=at)
+    assert run.model.at == tuple("flat" if at == "end" else at for at in at.split("+")) or (
+        at == "end" and len(run.model.at) == 1
+    )
+    assert len(run.predict(flat)) == 30
+
+
+@pytest.mark.parametrize("head", ["ridge", "logistic", "mlp", "prototypes"])
+def test_every_head(head: str, parted: Path, net) -> None:
+    report = regraft.fit(parted, net, head=head).report
+    assert report["head"] == head
+    assert report["validation"]["n"] > 0
+    assert report["test"]["accuracy"] > 0.4
+
+
+def test_unreadable_files_are_told_and_left_out(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 6)
+    (data / "dots" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
+    report = regraft.fit(data, net).report
+    assert [s["file"] for s in report["skipped"]] == ["dots/broken.jpg"]
+    assert report["train"]["n"] + report["test"]["n"] == 18
+
+
+def test_a_class_whose_every_file_is_bad(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 4)
+    shutil.rmtree(data / "stripes")
+    for path in (data / "dots").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="at least two classes, got only 'checks'"):
+        regraft.fit(data, net)
+
+
+def test_not_one_readable_file(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 2)
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 6 images in .* could be read"):
+        regraft.fit(data, net)
+
+
+def test_a_validation_class_that_nobody_trains_on(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 3, parts=("train", "val", "test"))
+    (data / "val" / "extra").mkdir()
+    picture("dots", 99).save(data / "val" / "extra" / "x.png")
+    with pytest.raises(DataError, match="validation part has the class 'extra'"):
+        regraft.fit(data, net)
+
+
+def test_a_test_class_that_nobody_trains_on_counts_as_wrong(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 5, parts=("train", "test"))
+    (data / "test" / "extra").mkdir()
+    picture("dots", 99).save(data / "test" / "extra" / "x.png")
+    test = regraft.fit(data, net).report["test"]
+    assert test["n"] == 16
+    assert test["unknown"] == {"extra": 1}
+
+
+def test_wrong_options(flat: Path, net, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"got 'rigde'\. Did you mean 'ridge'\?"):
+        regraft.fit(flat, net, head="rigde")
+    with pytest.raises(CutError, match="no stage 'stemm'.* Did you mean 'stem'"):
+        regraft.fit(flat, net, at="stemm")
+    with pytest.raises(OptionError, match="depths must be one of"):
+        regraft.fit(flat, net, depths="some")
+    run = regraft.fit(flat, net)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OptionError, match="there exists"):
+        run.save(tmp_path / "there")
