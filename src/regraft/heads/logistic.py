@@ -21,6 +21,7 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(1, -11, -1))  # per row
 FOLDS = 5
 MOST_BYTES = 4 << 30  # of the rotated rows in float64; this head needs all of them at once
 ROUGH, FINE = 1e-3, 1e-6  # tolerance of the gradient while choosing, and in the end
+SLACK = 0.01  # relative log-loss that a weaker penalty must gain
 PATIENCE = 2  # worse penalties in a row before the walk ends
 
 
@@ -170,8 +171,9 @@ def _walk(
             starts[place] = w
             scores[index] = spread_over(unseen @ w[:-1] + w[-1])
         loss = calibrate(scores, truth).log_loss(scores, truth)
-        worse = 0 if loss < best[0] else worse + 1
-        if loss < best[0]:
+        gained = loss * (1 + SLACK) + SLACK / 10 < best[0]  # a weaker penalty has to pay
+        worse = 0 if gained else worse + 1
+        if gained:
             best = (loss, penalty, scores)
         if worse == PATIENCE:
             break

@@ -17,6 +17,7 @@ from regraft.heads.rows import Rows, take
 from regraft.heads.spectrum import Spectrum, decompose
 
 PENALTIES = tuple(10.0 ** (power / 3) for power in range(-12, 13))  # per row, on scaled features
+SLACK = 0.02  # log-loss that a stronger penalty may cost, relative
 MOST_TUNED = 8192  # rows on which a penalty is chosen
 
 
@@ -78,24 +79,33 @@ class Ridge:
 
 
 def pick(scores_at: Callable[[float], Float], labels: NDArray[np.int64]) -> float:
-    """The penalty whose unseen scores (n, K), once calibrated, have the least log-loss.
+    """The strongest penalty whose unseen scores (n, K), once calibrated, have about least log-loss.
+
+    Log-loss, because it is what probabilities are for and no noisier than the others: over four
+    sets of photos, three depths and 5 to 40 rows per class the test accuracy was 0.002 above that
+    of least squared error, and its log-loss lower. The strongest within 2 % (and 0.01 of the
+    accuracy), because the loss is flat there and weaker penalties fit chance: another 0.002.
 
     A coarse walk over every fourth penalty, then ever closer around the best one: the loss has
     one valley, and calibrating is what costs.
     """
-    losses: dict[int, float] = {}
+    tried: dict[int, tuple[float, float]] = {}
 
     def loss(place: int) -> float:
-        if place not in losses:
+        if place not in tried:
             scores = scores_at(PENALTIES[place])
-            losses[place] = calibrate(scores, labels).log_loss(scores, labels)
-        return losses[place]
+            fitted = calibrate(scores, labels)
+            right = fitted.logits(scores).argmax(axis=1) == labels
+            tried[place] = (fitted.log_loss(scores, labels), float(right.mean()))
+        return tried[place][0]
 
     best = min(range(0, len(PENALTIES), 4), key=loss)
     for step in (2, 1):
         near = (best - step, best, best + step)
         best = min((place for place in near if 0 <= place < len(PENALTIES)), key=loss)
-    return float(PENALTIES[best])
+    most, least = tried[best][0] * (1 + SLACK) + SLACK / 10, tried[best][1] - SLACK / 2
+    fine = [place for place, (cost, right) in tried.items() if cost <= most and right >= least]
+    return float(PENALTIES[max(fine)])
 
 
 def spread_out(n: int, groups: NDArray[Any] | None) -> NDArray[np.intp]:
