@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from regraft.backbones import hub, local, packaged, random
 from regraft.backbones.core import Backbone
 from regraft.backbones.info import BackboneInfo, StageInfo, Tap
 from regraft.backbones.names import plain_name, size_of
-from regraft.backbones.request import Loaded, Request, Source, read_record, write_record
+from regraft.backbones.request import (
+    Loaded,
+    Request,
+    Source,
+    read_record,
+    record_path,
+    write_record,
+)
+from regraft.errors import BackboneError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,14 +77,26 @@ def backbone(
     )
     kind = next(kind for kind, source in SOURCES.items() if source.accepts(request))
     source = SOURCES[kind]
-    now = source.fingerprint(request) if cache else None
-    info = read_record(request, now)
-    if info is not None:
-        return _made(info, lambda: _load(kind, request)[1:], request)
+    known = read_record(request, source) if cache else None
+    if known is not None:
+        return _made(known, partial(_again, known, request), request)
     info, stages, loaded = _load(kind, request)
     if cache:
-        write_record(request, source.fingerprint(request), info)
+        write_record(request, loaded.mark, info)
     return _made(info, _given(stages, loaded), request)
+
+
+def _again(info: BackboneInfo, request: Request) -> tuple[Stages, Loaded]:
+    """Load what the record is about: the same commit, and the same weights to the bit."""
+    pinned = replace(request, revision=info.revision) if info.source == "hub" else request
+    found, stages, loaded = _load(info.source, pinned)
+    if found.digest != info.digest:
+        record_path(request).unlink(missing_ok=True)
+        raise BackboneError(
+            f"the weights of '{info.name}' are not the ones that were recorded before; the record "
+            "has been removed: load the backbone again."
+        )
+    return stages, loaded
 
 
 def _made(

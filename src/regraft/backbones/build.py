@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,7 +22,11 @@ INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 
 
 def create(
-    name: str, size: tuple[int, int] | None, *, classes: bool = False, **options: Any
+    name: str,
+    size: tuple[int, int] | None,
+    *,
+    classes: bool = False,
+    options: dict[str, Any] | None = None,
 ) -> Loaded:
     """The network `name` of timm, by default with random weights that are always the same.
 
@@ -31,12 +39,13 @@ def create(
     Raises:
         BackboneError: the family cannot be had at this size, or is not for colour images.
     """
+    options = dict(options or {})
     config = timm.get_pretrained_cfg(name)
     if not classes:
         options["num_classes"] = 0
     if size is not None and config is not None and config.fixed_input_size:
         options["img_size"] = size
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _nothing_missing(name, options):
         torch.manual_seed(SEED)
         try:
             model = timm.create_model(name, **options)
@@ -53,8 +62,53 @@ def create(
     return Loaded(model.eval(), spec, name, licence=licence_of(model.pretrained_cfg), whole=whole)
 
 
+class _Said(logging.Handler):
+    """Keeps what timm's loader says about tensors that were not in a file of weights."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.missing = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.match(r"Missing keys \((.*?)\) discovered", record.getMessage())
+        self.missing = found[1] if found else self.missing
+
+
+@contextmanager
+def _nothing_missing(name: str, options: dict[str, Any]) -> Iterator[None]:
+    """Refuse a file of weights that leaves a part of the network random.
+
+    timm loads with gaps when the classifier is left out, and only logs what was not found.
+    """
+    if not options.get("pretrained"):
+        yield
+        return
+    log, said = logging.getLogger("timm.models._builder"), _Said()
+    level = log.level
+    log.addHandler(said)
+    log.setLevel(logging.INFO)
+    where = options.get("pretrained_cfg_overlay", {}).get("file", "the file of weights")
+    plain = name.partition(".")[0]
+    try:
+        yield
+    except (RuntimeError, KeyError) as problem:
+        first = " ".join(str(problem).split())[:200]
+        raise BackboneError(
+            f"{where} must hold the weights of '{plain}' and does not fit it ({first})."
+        ) from problem
+    finally:
+        log.removeHandler(said)
+        log.setLevel(level)
+    if said.missing:
+        keys = said.missing.split(", ")
+        raise BackboneError(
+            f"{where} must hold the weights of '{plain}' and lacks {len(keys)} of its tensors, "
+            f"the first '{keys[0]}': it is for another network, or cut short."
+        )
+
+
 def _whole(name: str, size: tuple[int, int] | None, options: dict[str, Any]) -> nn.Module:
-    return create(name, size, classes=True, **options).model
+    return create(name, size, classes=True, options=options).model
 
 
 def input_of(config: dict[str, Any], size: tuple[int, int] | None = None) -> ImageSpec:

@@ -47,6 +47,10 @@ class Backbone:
         """The network, loaded at the first touch."""
         return self._whole()[0]
 
+    def network(self) -> nn.Module:
+        """The network as its source made it; it shares every tensor with the stages."""
+        return self._whole()[1].model
+
     def classifier(self) -> nn.Module | None:
         """The source's own classifier, (B, D) to (B, classes); None if it has none.
 

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 from regraft.backbones.request import Loaded, Request
-from regraft.errors import BackboneError
 from regraft.files import DIGEST_BYTES
 
 
@@ -14,10 +13,12 @@ def accepts(request: Request) -> bool:
     return request.weights is not None
 
 
-def fingerprint(request: Request) -> str | None:
+def holds(request: Request, mark: str) -> bool:
     path = _path(request)
-    if not path.is_file():
-        return None
+    return path.is_file() and mark == _mark(path)
+
+
+def _mark(path: Path) -> str:
     with path.open("rb") as file:
         content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
     return f"blake2b:{content.hexdigest()}"
@@ -37,14 +38,9 @@ def load(request: Request) -> Loaded:
     read_weights(path)  # says what is wrong with the file in our words, before timm reads it
     name = full_name(request.name)
     overlay = {"file": str(path), "custom_load": False}
-    try:
-        made = create(name, request.size, pretrained=True, pretrained_cfg_overlay=overlay)
-    except (RuntimeError, KeyError) as problem:
-        first = " ".join(str(problem).split())[:200]
-        raise BackboneError(
-            f"{path} must hold the weights of '{name.partition('.')[0]}' and does not ({first})."
-        ) from problem
-    made.licence = ""
+    options = {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    made = create(name, request.size, options=options)
+    made.licence, made.mark = "", _mark(path)
     return made
 
 

@@ -30,9 +30,9 @@ def accepts(request: Request) -> bool:
     return request.name in SPELLINGS and request.weights is None and request.revision is None
 
 
-def fingerprint(request: Request) -> str | None:
+def holds(request: Request, mark: str) -> bool:
     path = _find()
-    return f"sha256:{_sha256(path)}" if path else None
+    return path is not None and mark == f"sha256:{_sha256(path)}"
 
 
 def load(request: Request) -> Loaded:
@@ -46,6 +46,7 @@ def load(request: Request) -> Loaded:
     created = create(NAME, request.size)
     _fill(created.model, with_classifier=False)
     created.revision, created.licence = metadata.version(PACKAGE), LICENCE
+    created.mark = f"sha256:{SHA256}"
     created.whole = partial(_whole, request.size)
     return created
 

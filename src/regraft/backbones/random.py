@@ -9,7 +9,11 @@ def accepts(request: Request) -> bool:
     return request.weights == "random"
 
 
-def fingerprint(request: Request) -> str | None:
+def holds(request: Request, mark: str) -> bool:
+    return mark == _mark()
+
+
+def _mark() -> str:
     found = versions()
     return f"random:{found['timm']}:{found['torch']}"
 
@@ -21,5 +25,5 @@ def load(request: Request) -> Loaded:
 
     architecture = full_name(request.name).partition(".")[0]
     made = create(architecture, request.size)
-    made.licence = ""
+    made.licence, made.mark = "", _mark()
     return made

@@ -54,6 +54,8 @@ class Loaded:
         name: the full name.
         revision: package version or commit; '' where there is none.
         licence: of the weights; '' if unknown.
+        mark: what tells later, without torch, whether the weights are still these; '' if nothing
+            does.
         whole: makes the same network once more with its source's classifier, or None.
     """
 
@@ -62,6 +64,7 @@ class Loaded:
     name: str
     revision: str = ""
     licence: str = ""
+    mark: str = ""
     whole: Callable[[], nn.Module] | None = None
 
 
@@ -71,8 +74,8 @@ class Source(Protocol):
     def accepts(self, request: Request) -> bool:
         """Whether this source serves the request; the first one that does is taken."""
 
-    def fingerprint(self, request: Request) -> str | None:
-        """What the weights are now, found without torch; None if that is not known."""
+    def holds(self, request: Request, mark: str) -> bool:
+        """Whether the weights are still those of `Loaded.mark`; found without torch."""
 
     def load(self, request: Request) -> Loaded:
         """The network."""
@@ -87,27 +90,25 @@ def record_path(request: Request) -> Path:
     return files.cache_dir() / "backbones" / f"{request.digest()}.json"
 
 
-def read_record(request: Request, fingerprint: str | None) -> BackboneInfo | None:
+def read_record(request: Request, source: Source) -> BackboneInfo | None:
     """The facts that an earlier load wrote down, if they still hold."""
-    if fingerprint is None:
-        return None
     try:
         data = json.loads(record_path(request).read_bytes())
         body = data["record"]
         if data["digest"] != files.digest_of(body):
             return None
-        if body["versions"] != versions() or body["fingerprint"] != fingerprint:
+        if body["versions"] != versions() or not source.holds(request, body["mark"]):
             return None
         return BackboneInfo.from_json(body["info"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, or damaged: it is made again
 
 
-def write_record(request: Request, fingerprint: str | None, info: BackboneInfo) -> None:
+def write_record(request: Request, mark: str, info: BackboneInfo) -> None:
     """Keep the facts for the next time; a cache that cannot be written is no reason to fail."""
-    if fingerprint is None:
+    if not mark:
         return
-    body = {"versions": versions(), "fingerprint": fingerprint, "info": info.json()}
+    body = {"versions": versions(), "mark": mark, "info": info.json()}
     data = {"digest": files.digest_of(body), "record": body}
     try:
         files.write_whole(record_path(request), json.dumps(data, indent=1).encode())

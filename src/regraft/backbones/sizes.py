@@ -139,8 +139,6 @@ def sizes_of(model: nn.Module, found: Trace, row: tuple[int, ...]) -> Sizes:
     return Sizes(shapes, flops, changed)
 
 
-
-
 Kept = tuple[torch.Tensor, int]
 
 
