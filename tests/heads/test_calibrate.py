@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regraft.heads.calibrate import calibrate
+from regraft.heads.calibrate import calibrate, log_prior
 
 
 def noisy(n, k, seed, sharp=3.0, bias=0.0):
@@ -60,7 +60,7 @@ def test_scores_worse_than_chance_become_uniform():
 
 def test_few_rows_get_no_bias_and_equal_scores_no_temperature():
     scores, labels = noisy(12, 4, 0)
-    assert not calibrate(scores, labels).bias.any()
+    np.testing.assert_allclose(calibrate(scores, labels).bias, log_prior(labels, 4))
     flat = calibrate(np.ones((8, 2)), np.arange(8) % 2)
     assert flat.sharpness == 1.0
     np.testing.assert_allclose(flat.probabilities(np.ones((3, 2))), 0.5)
@@ -72,3 +72,10 @@ def test_units_of_the_scores_do_not_matter():
     np.testing.assert_allclose(
         one.probabilities(scores), other.probabilities(1e4 * scores), atol=1e-6
     )
+
+
+def test_scores_that_say_nothing_leave_the_shares_of_the_classes():
+    rng = np.random.default_rng(0)
+    labels = (np.arange(400) % 10 == 0).astype(np.int64)
+    p = calibrate(rng.normal(size=(400, 2)), labels).probabilities(np.zeros((1, 2)))
+    np.testing.assert_allclose(p[0], [0.9, 0.1], atol=0.02)

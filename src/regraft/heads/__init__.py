@@ -52,6 +52,7 @@ def fit(
     seed: int = 0,
     groups: NDArray[Any] | None = None,
     validation: tuple[Rows, NDArray[Any]] | None = None,
+    balance: float = 0.0,
     **options: Any,
 ) -> FittedHead:
     """Fit the head called `name`; see `regraft.heads.fitted.fit_head`."""
@@ -59,7 +60,15 @@ def fit(
 
     made = head(name, **options)
     return fit_head(
-        name, made, rows, labels, n_classes, seed=seed, groups=groups, validation=validation
+        name,
+        made,
+        rows,
+        labels,
+        n_classes,
+        seed=seed,
+        groups=groups,
+        validation=validation,
+        balance=balance,
     )
 
 

@@ -12,7 +12,7 @@ from regraft.heads.newton import Float, Local, Product, log_softmax, minimise
 
 MOST_ROWS = 20_000  # rows to learn from: K + 1 numbers need no more
 FEW_PER_CLASS = 5  # below this, a bias per class would fit noise
-BIAS_PENALTY = 5.0  # of half the square of each bias, beside the log-loss summed over rows
+BIAS_PENALTY = 5.0  # of half the square of its departure, beside log-loss summed over rows
 LIMITS = (1e-3, 1e4)  # of the sharpness, for scores of spread 1; noise may ask for less than 0
 
 
@@ -22,7 +22,7 @@ class Calibration:
 
     Attributes:
         sharpness: one over the temperature, > 0.
-        bias: (K,) float64, added to the logits; zero where only the temperature was fitted.
+        bias: (K,) float64, added to the logits.
     """
 
     sharpness: float
@@ -45,17 +45,20 @@ class Calibration:
 def calibrate(scores: NDArray[Any], labels: NDArray[np.int64], *, bias: bool = True) -> Calibration:
     """The temperature and per-class bias with the least log-loss.
 
+    Scores are evidence: 0 for every class says nothing beyond how common the classes are. So the
+    biases start from the logarithm of the classes' shares and are penalised for leaving it, and
+    stay there where a class has fewer than 5 rows. Temperature alone (`bias=False`; Guo et al.,
+    ICML 2017) never changes which class wins.
+
     Targets are smoothed as if one more row per class had a random label (after Platt 1999), so
     that scores which separate the classes give a finite temperature: n right answers do not prove
     that none will be wrong. On four sets of photos with 15 rows per class that cut the log-loss
-    of the test from 0.73 to 0.68, on 40 rows per class from 0.52 to 0.50. The
-    biases are penalised, and left at zero where a class has fewer than 5 rows. Temperature alone
-    (Guo et al., ICML 2017) never changes which class wins.
+    of the test from 0.73 to 0.68, on 40 rows per class from 0.52 to 0.50.
 
     Args:
         scores: (N, K), out of fold.
         labels: (N,).
-        bias: whether to fit biases at all.
+        bias: whether to use biases at all.
     """
     n, k = scores.shape
     if n > MOST_ROWS:
@@ -65,20 +68,28 @@ def calibrate(scores: NDArray[Any], labels: NDArray[np.int64], *, bias: bool = T
     wide = wide - wide.mean(axis=1, keepdims=True)
     spread = float(np.sqrt((wide**2).mean()))
     if n == 0 or not spread > 0.0:
-        return Calibration(1.0, np.zeros(k))
+        return Calibration(1.0, log_prior(labels, k) if bias and n else np.zeros(k))
     scaled = wide / spread
+    base = log_prior(labels, k) if bias else np.zeros(k)
     free = bias and int(np.bincount(labels, minlength=k).min()) >= FEW_PER_CLASS
-    point = minimise(_problem(scaled, labels, free), np.append(1.0, np.zeros(k if free else 0)))
+    problem = _problem(scaled, labels, base, free)
+    point = minimise(problem, np.append(1.0, np.zeros(k if free else 0)))
     sharpness = float(np.clip(point[0], *LIMITS))
     if free and sharpness != point[0]:  # the biases belong to another sharpness: fit them again
-        fixed = _problem(sharpness * scaled, labels, free)
+        fixed = _problem(sharpness * scaled, labels, base, free)
         held = minimise(lambda b: _hold_first(fixed(np.append(1.0, b))), point[1:])
         point = np.append(sharpness, held)
-    return Calibration(sharpness / spread, point[1:] if free else np.zeros(k))
+    return Calibration(sharpness / spread, base + point[1:] if free else base)
 
 
-def _problem(scores: Float, labels: NDArray[np.int64], free: bool) -> Local:
-    """The smoothed, penalised log-loss at [sharpness, bias…], convex in both together."""
+def log_prior(labels: NDArray[np.int64], n_classes: int) -> Float:
+    """(K,) log of the share of every class, half a row added to each."""
+    counts = np.bincount(labels, minlength=n_classes) + 0.5
+    return np.asarray(np.log(counts / counts.sum()))
+
+
+def _problem(scores: Float, labels: NDArray[np.int64], base: Float, free: bool) -> Local:
+    """The smoothed, penalised log-loss at [sharpness, bias - base…], convex in both together."""
     n, k = scores.shape
     slip = k / (n + k)
     target = np.full((n, k), slip / k)
@@ -86,7 +97,7 @@ def _problem(scores: Float, labels: NDArray[np.int64], free: bool) -> Local:
 
     def local(point: Float) -> tuple[float, Float, Product]:
         bias = point[1:]
-        log_p = log_softmax(point[0] * scores + (bias if free else 0.0))
+        log_p = log_softmax(point[0] * scores + base + (bias if free else 0.0))
         p = np.exp(log_p)
         value = -float((target * log_p).sum()) + 0.5 * BIAS_PENALTY * float(bias @ bias)
         gradient = _pull(p - target, scores, free)

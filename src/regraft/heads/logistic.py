@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.calibrate import calibrate
+from regraft.heads.calibrate import calibrate, log_prior
 from regraft.heads.fitted import HELD_OUT, K_FOLD, HeldOut, Tuned
 from regraft.heads.folds import folds
 from regraft.heads.layers import Layers, affine
@@ -32,7 +32,8 @@ class Logistic:
     Rows are turned to their principal axes first: an L2 penalty does not see rotations, N < D rows
     need only N axes, and along them the curvature is nearly diagonal, so that a few conjugate
     gradient steps solve what gradient descent crawls through. Mean, scale and axes come from all
-    rows, left-out ones included; labels of left-out rows are never seen.
+    rows, left-out ones included; labels of left-out rows are never seen. Scores are logits less
+    the logarithm of the classes' shares, which `Calibration` adds again.
     """
 
     def tune(
@@ -169,7 +170,8 @@ def _walk(
                 spread=spread, start=starts[place], tolerance=ROUGH, dtype=np.float32,
             )  # fmt: skip
             starts[place] = w
-            scores[index] = spread_over(unseen @ w[:-1] + w[-1])
+            prior = log_prior(labels, n_classes)
+            scores[index] = spread_over(unseen @ w[:-1] + w[-1]) - prior
         loss = calibrate(scores, truth).log_loss(scores, truth)
         gained = loss * (1 + SLACK) + SLACK / 10 < best[0]  # a weaker penalty has to pay
         worse = 0 if gained else worse + 1
@@ -198,4 +200,5 @@ def _layers(
     spread = spectrum.values / spectrum.n
     w = solve_logistic(t, labels, n_classes, penalty, spread=spread)
     weight = spread_over(spectrum.vectors @ w[:-1])
-    return Layers((affine(spectrum.shift, weight, spread_over(w[-1:])[0]),))
+    bias = spread_over(w[-1:])[0] - log_prior(labels, n_classes)
+    return Layers((affine(spectrum.shift, weight, bias),))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
+from regraft.heads.calibrate import log_prior
 from regraft.heads.fitted import HELD_OUT, K_FOLD, HeldOut, Tuned
 from regraft.heads.folds import folds
 from regraft.heads.layers import Layer, Layers, Relu, Scale, affine
@@ -101,7 +102,8 @@ class Mlp:
         for weight, bias in dense[:-1]:
             chain += [affine(np.zeros(len(weight)), weight, bias), Relu()]
         weight, bias = dense[-1]
-        last = affine(np.zeros(len(weight)), spread_over(weight), spread_over(bias[None])[0])
+        evidence = spread_over(bias[None])[0] - log_prior(labels, n_classes)
+        last = affine(np.zeros(len(weight)), spread_over(weight), evidence)
         return Layers((*chain, last))
 
 

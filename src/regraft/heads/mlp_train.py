@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from regraft.heads.calibrate import log_prior
 from regraft.heads.logistic import spread_over
 from regraft.heads.newton import log_softmax
 
@@ -23,6 +24,7 @@ class _Run:
 
     def __init__(self, spec: Mlp, x: torch.Tensor, y: torch.Tensor, columns: int, seed: int):
         self.batch, self.x, self.y, self.columns = spec.batch, x, y, columns
+        self.prior = log_prior(y.numpy(), 2 if columns == 1 else columns)
         self.random = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -69,13 +71,15 @@ def best_epochs(
     runs = [_Run(spec, rows[p], truth[p], columns, seed + i) for i, p in enumerate(parts)]
     unseen = [np.setdiff1d(np.arange(len(x)), p) for p in parts]
     asked = np.concatenate(unseen)
+    prior = log_prior(labels, n_classes)
     best = (np.inf, 1, np.zeros((len(x), n_classes), np.float32))
     for epoch in range(1, most + 1):
         scores = np.zeros((len(x), n_classes), np.float32)
         for run, index in zip(runs, unseen, strict=True):
             run.epoch()
-            scores[index] = spread_over(run.logits(rows[index]))
-        loss = -float(log_softmax(scores[asked])[np.arange(len(asked)), labels[asked]].mean())
+            scores[index] = spread_over(run.logits(rows[index])) - run.prior
+        truth_p = log_softmax(scores[asked] + prior)[np.arange(len(asked)), labels[asked]]
+        loss = -float(truth_p.mean())
         if loss < best[0]:
             best = (loss, epoch, scores)
         if epoch - best[1] >= spec.patience:

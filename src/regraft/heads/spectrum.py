@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regraft.heads.moments import Float, Moments, scale_of
 from regraft.heads.rows import Rows, refuse_non_finite
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 RANK = 1e-13  # eigenvalues below this share of the largest are rounding
 
@@ -45,6 +47,17 @@ class Spectrum:
     def shrink(self, penalty: float) -> Float:
         """(R,) 1 / (eigenvalue + n·penalty)."""
         return 1.0 / (self.values + self.n * penalty)
+
+    def evidence(self, scores: NDArray[Real]) -> NDArray[Real]:
+        """(B, K) fits of one-hot targets as evidence: centred, and in units of their spread.
+
+        Least squares shrinks a class by its share of the rows, so a class of 1 in 40 would never
+        win. Dividing by the standard deviation of its target, sqrt(p(1-p)), is linear in the
+        targets: it can follow the solve, and sums stay exact where weights by count would not.
+        """
+        spread = np.sqrt(self.target * (1.0 - self.target))
+        unit = np.where(spread > 0.0, spread, 1.0)
+        return ((scores - self.target) / unit).astype(scores.dtype)
 
     def fit(self, t: NDArray[Any], penalty: float) -> Float:
         """(B, R) coordinates to (B, K) scores."""
