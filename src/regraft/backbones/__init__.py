@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from regraft.stages import Stages
 
 __all__ = ["DEFAULT", "SOURCES", "Backbone", "BackboneInfo", "StageInfo", "Tap", "backbone"]
-__all__ += ["from_module", "list_backbones"]
+__all__ += ["at_hand", "from_module", "list_backbones"]
 
 DEFAULT = packaged.NAME
 
@@ -69,14 +69,8 @@ def backbone(
     Raises:
         BackboneError: the name is not known or the weights cannot be had.
     """
-    request = Request(
-        plain_name(name or DEFAULT),
-        None if weights is None else str(weights),
-        revision,
-        None if size is None else size_of(size),
-    )
-    kind = next(kind for kind, source in SOURCES.items() if source.accepts(request))
-    source = SOURCES[kind]
+    request = _request(name, weights, revision, size)
+    kind, source = _source(request)
     known = read_record(request, source) if cache else None
     if known is not None:
         return _made(known, partial(_again, known, request), request)
@@ -84,6 +78,29 @@ def backbone(
     if cache:
         write_record(request, loaded.mark, info)
     return _made(info, _given(stages, loaded), request)
+
+
+def at_hand(name: str | None = None, *, size: int | tuple[int, int] | None = None) -> bool:
+    """Whether the backbone's own weights are on this machine, as far as is known without asking."""
+    request = _request(name, None, None, size)
+    kind, source = _source(request)
+    return kind != "hub" or read_record(request, source) is not None
+
+
+def _request(
+    name: str | None,
+    weights: str | Path | None,
+    revision: str | None,
+    size: int | tuple[int, int] | None,
+) -> Request:
+    given = None if weights is None else str(weights)
+    pixels = None if size is None else size_of(size)
+    return Request(plain_name(name or DEFAULT), given, revision, pixels)
+
+
+def _source(request: Request) -> tuple[str, Source]:
+    """The first source that serves the request."""
+    return next((kind, source) for kind, source in SOURCES.items() if source.accepts(request))
 
 
 def _again(info: BackboneInfo, request: Request) -> tuple[Stages, Loaded]:

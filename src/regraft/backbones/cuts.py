@@ -169,6 +169,13 @@ def in_all_modes(parts: list[Piece], others: list[Piece]) -> list[Piece]:
     return result
 
 
+def kind_of(group: list[Piece], units: Units, name: str) -> str:
+    """The class of the first module in the group with a matrix of weights, else of the last."""
+    layers = [p.paths[0] for p in group if p.weight and p.paths]
+    path = layers[0] if layers else name
+    return type(units.modules[path]).__name__ if path in units.modules else name
+
+
 def name_of(group: list[Piece], units: Units, used: set[str]) -> str:
     """The path of the last module in the group that does something; 'pool' if none does."""
     paths = [path for piece in group for path in piece.paths[:1]]

@@ -16,7 +16,16 @@ import torch
 from torch import nn
 
 from regraft.backbones import describe
-from regraft.backbones.cuts import Piece, Units, groups, in_all_modes, join, name_of, pieces
+from regraft.backbones.cuts import (
+    Piece,
+    Units,
+    groups,
+    in_all_modes,
+    join,
+    kind_of,
+    name_of,
+    pieces,
+)
 from regraft.backbones.parts import Builder, Mode, Segment, Traced, shared_tensors
 from regraft.backbones.sizes import quiet, sizes_of
 from regraft.backbones.trace import single_flow, trace
@@ -162,7 +171,7 @@ def _build(
         body.modes = {bool(i): builder.build() for i, builder in enumerate(builders)}
         bodies.append(body)
         name = name_of(group, units, used)
-        kind = type(units.modules[name]).__name__ if name in units.modules else name
+        kind = kind_of(group, units, name)
         fixed = below if any(builder.fixed for builder in builders) else None
         stages.append(Stage(body, describe.blank(k, name, kind), fixed=fixed))
         seen.append(_seen(modes, cuts, below))
