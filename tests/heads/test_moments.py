@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regraft.errors import HeadError
+from regraft.heads import moments as module
 from regraft.heads.contract import View, clusters
 from regraft.heads.moments import Moments, columns
 from regraft.heads.spectrum import of_moments
@@ -51,6 +52,13 @@ def test_the_sums_are_what_they_say():
     np.testing.assert_allclose(scale, x.std(axis=0), rtol=1e-9)
     for ours, theirs in zip(columns(View(rows)), (mean, scale), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_many_classes_are_summed_like_few(monkeypatch):
+    rows, labels = clusters(50, 4, 7)
+    few = Moments.of(rows, labels, 7)
+    monkeypatch.setattr(module, "FEW_CLASSES", 2)
+    assert close(few, Moments.of(rows, labels, 7))
 
 
 def test_a_constant_column_says_nothing():

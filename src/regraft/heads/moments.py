@@ -17,6 +17,8 @@ Float = NDArray[np.float64]
 # the variance is a difference of float64 sums that agree to 2e-16.
 CONSTANT = 1e-6
 
+FEW_CLASSES = 64  # up to here a product with one-hot labels is quicker than sorting rows by class
+
 
 @dataclass
 class Moments:
@@ -148,6 +150,8 @@ def _cross(rows: Float, targets: NDArray[Any], n_classes: int) -> tuple[Float, F
 def class_sums(rows: Float, labels: NDArray[np.int64], n_classes: int) -> tuple[Float, Float]:
     """How many rows each class has, (K,), and their sums, (D, K)."""
     counts = np.bincount(labels, minlength=n_classes)
+    if n_classes <= FEW_CLASSES:
+        return counts.astype(np.float64), rows.T @ np.eye(n_classes)[labels]
     total = np.zeros((n_classes, rows.shape[1]))
     order = np.argsort(labels, kind="stable")
     starts = np.cumsum(counts) - counts
