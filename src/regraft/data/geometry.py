@@ -1,52 +1,32 @@
 """Which part of a picture the network sees, so that one resize of that part is enough.
 
 The usual recipe of evaluation (timm, torchvision) resizes the whole picture and then throws the
-margins away. Resizing only the part that stays costs half as much, but its edges fall between
-source pixels: rounding them moves the picture by up to a pixel, 2 to 5 grey levels on photos. So
-the part is widened here by a few pixels on each side to where an edge falls (nearly) on a whole
-source pixel, and the few extra pixels of the answer are cut off.
+margins away. Resizing only what stays gives the same pixels at half the cost, if the part's edges,
+which fall between source pixels, are not rounded: that would move photos by up to a pixel, 2 to 5
+grey levels on average.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from regraft.inputs import ImageSpec
 
-# How far, in pixels of the answer, an edge is moved outwards at most to meet a whole source pixel,
-# and what is near enough, in the same unit.
-REACH = 16
-NEAR = 1 / 32
+Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class Span:
-    """One axis.
-
-    Attributes:
-        start: first source pixel that is used.
-        stop: source pixel after the last.
-        size: how many pixels start..stop become.
-        offset: where among these the answer begins.
-    """
-
-    start: int
-    stop: int
-    size: int
-    offset: int
-
-
-def spans(height: int, width: int, spec: ImageSpec) -> tuple[Span, Span]:
-    """Vertical and horizontal span of a picture of this size in pixels.
+def box_of(height: int, width: int, spec: ImageSpec) -> Box:
+    """(top, left, height, width) in source pixels of what becomes `spec.size`.
 
     'squash' takes all of it. 'crop' is timm's recipe: the picture is resized until it covers
     `floor(size / crop)`, keeping its proportions, then the centre of `size` is cut out.
     """
     if spec.geometry == "squash":
-        return Span(0, height, spec.size[0], 0), Span(0, width, spec.size[1], 0)
+        return 0, 0, height, width
     tall, wide = resized(height, width, spec)
-    return _span(height, tall, spec.size[0]), _span(width, wide, spec.size[1])
+    top, part_height = _part(height, tall, spec.size[0])
+    left, part_width = _part(width, wide, spec.size[1])
+    return top, left, part_height, part_width
 
 
 def resized(height: int, width: int, spec: ImageSpec) -> tuple[int, int]:
@@ -67,26 +47,8 @@ def needed(spec: ImageSpec) -> tuple[int, int]:
     return math.ceil(spec.size[0] / crop), math.ceil(spec.size[1] / crop)
 
 
-def _span(source: int, grid: int, size: int) -> Span:
-    """The span whose resized pixels hold the central `size` of `grid`."""
-    first = round((grid - size) / 2)
-    begin, start = _edge(first, 0, source, grid)
-    end, stop = _edge(first + size, grid, source, grid)
-    stop = max(stop, start + 1)
-    return Span(start, min(stop, source), end - begin, first - begin)
-
-
-def _edge(edge: int, limit: int, source: int, grid: int) -> tuple[int, int]:
-    """(pixel of the grid, source pixel) nearest outwards of `edge` where the two meet."""
-    scale = source / grid
-    near = NEAR * scale
-    reach = max(REACH, math.ceil(1 / scale))
-    step = -1 if limit < edge else 1
-    best, found = math.inf, (edge, round(edge * scale))
-    for place in range(edge, limit + step, step)[: reach + 1]:
-        miss = abs(place * scale - round(place * scale))
-        if miss < best:
-            best, found = miss, (place, round(place * scale))
-        if best <= near:
-            break
-    return found
+def _part(source: int, whole: int, size: int) -> tuple[float, float]:
+    """Start and length in source pixels of the central `size` of `whole` pixels."""
+    scale = source / whole
+    start = round((whole - size) / 2) * scale
+    return start, min(size * scale, source - start)

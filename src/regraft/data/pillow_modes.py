@@ -99,14 +99,6 @@ def rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def resize(
-    picture: NDArray[np.uint8], size: tuple[int, int], interpolation: str
-) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 to (*size, 3), antialiased when it shrinks."""
-    how = Image.Resampling[interpolation.upper()]
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), how))
-
-
 def stored_orientation(raw: bytes) -> int:
     """EXIF's 1..8 of a JPEG file that is not to be decoded by Pillow."""
     try:
