@@ -18,20 +18,23 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regraft.errors import BundleError
-from regraft.files import digest, sync
+from regraft.files import digest, digest_file, sync
 from regraft.schema import BundleConfig, check
 
 FORMAT = 1
 CONFIG, HEAD, METRICS, CARD = "config.json", "head.safetensors", "metrics.json", "README.md"
 BACKBONE, CHECKSUMS = "backbone.safetensors", "checksums.json"
+MOST_WEIGHT_BYTES = 64 * 2**30
 #: The most bytes a file may have and still be read into memory; weights are streamed.
 MOST_BYTES = {CONFIG: 64 * 2**20, METRICS: 64 * 2**20, CARD: 2**20, HEAD: 4 * 2**30}
 
@@ -81,7 +84,10 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
         (part / CARD).write_text(bundle.card, encoding="utf-8")
         if save_weights:
             save_weights(part / BACKBONE)
-        sums = {p.name: digest(p.read_bytes()) for p in sorted(part.iterdir())}
+        sums = {}
+        for path in sorted(part.iterdir()):
+            with path.open("rb") as file:
+                sums[path.name] = digest_file(file)
         (part / CHECKSUMS).write_bytes(pretty(sums))
         for path in part.iterdir():
             path.chmod(0o644)
@@ -127,7 +133,8 @@ def read(folder: Path) -> Bundle:
     weights = None
     if BACKBONE in sums:
         weights = folder / BACKBONE
-        _compare(folder, BACKBONE, digest(_read(folder, BACKBONE, 64 * 2**30)), sums[BACKBONE])
+        with _opened(folder, BACKBONE, MOST_WEIGHT_BYTES) as (file, _):
+            _compare(folder, BACKBONE, digest_file(file), sums[BACKBONE])
     return Bundle(
         config, arrays, _json(folder, METRICS, held[METRICS]), held[CARD].decode(), weights
     )
@@ -139,8 +146,9 @@ def pretty(value: Any) -> bytes:
     return (text + "\n").encode()
 
 
-def _read(folder: Path, name: str, most: int) -> bytes:
-    """The bytes of a plain file of at most `most` bytes; links and devices are refused."""
+@contextmanager
+def _opened(folder: Path, name: str, most: int) -> Iterator[tuple[BufferedReader, int]]:
+    """A plain file of at most `most` bytes and its size; links and devices are refused."""
     path = folder / name
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -156,7 +164,13 @@ def _read(folder: Path, name: str, most: int) -> bytes:
             raise BundleError(f"{path} must be a plain file.")
         if state.st_size > most:
             raise BundleError(f"{path} has {state.st_size} bytes, more than the {most} allowed.")
-        return file.read(most)
+        yield file, state.st_size
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
+    """The bytes of such a file."""
+    with _opened(folder, name, most) as (file, size):
+        return file.read(size)
 
 
 def _compare(folder: Path, name: str, found: str, expected: Any) -> None:

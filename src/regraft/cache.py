@@ -63,11 +63,11 @@ class Segment:
         return self._body[start:stop].view(kind).reshape(entry["shape"])
 
 
-def checksum(header: dict[str, Any], body: np.ndarray | memoryview) -> str:
+def checksum(header: dict[str, Any], body: np.ndarray) -> str:
     """xxh3-128 over what the header says of the arrays and over their bytes."""
     state = xxhash.xxh3_128(json.dumps(header, sort_keys=True).encode())
-    state.update(memoryview(body))
-    return state.hexdigest()
+    state.update(body.data)
+    return str(state.hexdigest())
 
 
 def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.ndarray]) -> Path:
@@ -78,7 +78,9 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
     """
     keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
     # float32 first, so that every array starts on a multiple of four bytes
-    parts = {name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())}
+    parts: dict[str, np.ndarray] = {
+        name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())
+    }
     parts[KEYS] = keys
     header, offset = {}, 0
     for name, array in parts.items():
@@ -88,7 +90,7 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
         offset = span[1]
     state = xxhash.xxh3_128(json.dumps(header, sort_keys=True).encode())
     for array in parts.values():
-        state.update(memoryview(array).cast("B"))
+        state.update(array.data)
     seal = state.hexdigest()
     text = json.dumps({**header, "__metadata__": {"seal": seal}}).encode()
     text += b" " * (-len(text) % 8)
@@ -97,7 +99,7 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
         with whole_file(path) as part, part.open("wb") as out:
             out.write(len(text).to_bytes(8, "little") + text)
             for array in parts.values():
-                out.write(memoryview(array).cast("B"))
+                out.write(array.data)
     except OSError as problem:
         raise CacheError(
             f"the cache {folder} cannot take {offset / 1e6:.1f} MB more ({problem.strerror}); make "

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def digest(data: bytes | memoryview) -> str:
     blake2b and not sha256, because it is the faster one on processors without SHA instructions.
     """
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def digest_file(file: BufferedReader) -> str:
+    """The digest of what is left in an open file, read piece by piece."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def digest_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from regraft import __version__
-from regraft.cli import cache, doctor, embed, evaluate, fit, predict
+from regraft.cli import backbones, cache, doctor, embed, evaluate, fit, inspect, predict
 from regraft.errors import RegraftError
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (fit, evaluate, predict, embed, doctor):
+for verb in (fit, evaluate, predict, embed, inspect, backbones, doctor):
     app.command(verb.NAME)(verb.command)
 app.add_typer(cache.app, name="cache")
 
@@ -65,11 +65,12 @@ def run(arguments: list[str] | None = None) -> int:
             return USER_ERROR
         return fail(f"{said} See 'regraft --help'.")
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; what was computed is kept in the cache", file=sys.stderr)
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader, e.g. `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    if code == INTERRUPTED:
+        print("interrupted; what was computed is kept in the cache", file=sys.stderr)
     return code if isinstance(code, int) else DONE
 
 

@@ -92,11 +92,12 @@ def agreement(truth: np.ndarray, got: np.ndarray) -> tuple[float, bool]:
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """Rows of length 1; a zero row stays zero."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, 1e-30))
 
 
 def neighbours(rows: np.ndarray) -> np.ndarray:
     """For each unit row the number of the nearest other one, (N,)."""
     near = rows @ rows.T
     np.fill_diagonal(near, -np.inf)
-    return near.argmax(1)
+    return np.asarray(near.argmax(1))

@@ -68,7 +68,8 @@ class TorchSession:
         self._batch = BATCH[self._device.type]
         self._half = precision == "bf16"
         self._picks = [trunk.outputs.index(name) for name in trunk.wanted]
-        module: Any = trunk.build().eval().to(self._device, memory_format=torch.channels_last)
+        module: Any = trunk.build().eval().to(self._device)
+        module = module.to(memory_format=torch.channels_last)
         self._module = torch.compile(module) if self._device.type == "cuda" else module
 
     def run(self, rows: Iterable[Row]) -> Iterator[Activations]:

@@ -1,0 +1,308 @@
+"""The command line as a user meets it: real processes, exit codes, one sentence per error."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.pictures import picture, write_folder
+
+HEAVY = ("torch", "timm", "torchvision", "transformers", "sklearn")
+
+
+class Shell:
+    """regraft as a process, with one cache for the whole module."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = dict(
+            os.environ,
+            REGRAFT_CACHE=str(home / "cache"),
+            HF_HUB_OFFLINE="1",
+            OMP_WAIT_POLICY="PASSIVE",
+            COLUMNS="100",
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "regraft", *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            cwd=self.home,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str) -> dict:
+        return json.loads(self(*arguments, "--json").stdout.splitlines()[-1])
+
+    def sentence(self, *arguments: str) -> str:
+        """The one line that a user's error leaves on stderr."""
+        lines = self(*arguments, code=2).stderr.strip().splitlines()
+        assert lines[-1].startswith("error: "), lines
+        return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    home = tmp_path_factory.mktemp("home")
+    write_folder(home / "data", 6)
+    (home / "data" / "notes.txt").write_text("not a picture")
+    made = Shell(home)
+    made.first = made.json("fit", "data")
+    return made
+
+
+def test_fit_says_everything_in_json(shell: Shell) -> None:
+    report = shell.first
+    assert report["run"] == "runs/data-1"
+    assert report["bundle"] == "runs/data-1/bundle"
+    assert report["backbone"] == "tf_efficientnet_lite0.in1k"
+    assert report["classes"] == ["checks", "dots", "stripes"]
+    assert set(report["cache"]) == {"state", "hits", "misses"}
+    assert report["cache"]["state"] == "cold"
+    assert set(report["validation"]) >= {"kind", "n", "accuracy"}
+    assert set(report["test"]) >= {
+        "n",
+        "accuracy",
+        "accuracy_ci95",
+        "balanced_accuracy",
+        "log_loss",
+    }
+    assert set(report["seconds"]) == {"total", "features", "head"}
+    assert {"at", "head", "train", "skipped", "images_per_second", "peak_memory_bytes"} <= set(
+        report
+    )
+    names = sorted(p.name for p in (shell.home / "runs/data-1").iterdir())
+    assert names == ["bundle", "log.txt", "report.json", "run.toml", "tried.json"]
+
+
+def test_fit_for_people_and_the_next_free_folder(shell: Shell) -> None:
+    done = shell("fit", "data")
+    assert "found 18 images of 3 classes" in done.stderr
+    assert re.search(r"validation +\d+\.\d % \(leave-one-out, \d+ images\)", done.stdout)
+    assert "95 % interval" in done.stdout
+    assert "cache warm" in done.stdout
+    number = re.search(r"bundle +runs/data-(\d+)/bundle", done.stdout)
+    assert number is not None
+    assert int(number[1]) >= 2
+
+
+def test_a_run_repeats_itself_from_its_toml(shell: Shell) -> None:
+    shell("fit", "runs/data-1/run.toml", "--out", "again")
+    for path in (shell.home / "runs/data-1/bundle").iterdir():
+        assert (shell.home / "again" / "bundle" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_evaluate(shell: Shell) -> None:
+    scores = shell.json("evaluate", "runs/data-1", "data")
+    assert scores["n"] == 18
+    assert scores["accuracy"] > 0.8
+    assert [row["label"] for row in scores["per_class"]] == ["checks", "dots", "stripes"]
+    assert len(scores["confusion"]) == 3
+    text = shell("evaluate", "runs/data-1/bundle", "data").stdout
+    assert "accuracy" in text
+    assert "checks" in text
+
+
+def test_predict_a_line_per_file_with_errors_among_them(shell: Shell) -> None:
+    new = shell.home / "new"
+    new.mkdir()
+    picture("dots", 500).save(new / "a dot.png")
+    (new / "broken.jpg").write_bytes(b"no")
+    lines = shell("predict", "runs/data-1", "new", "--top", "2").stdout.splitlines()
+    assert len(lines) == 2
+    assert re.fullmatch(r".*a dot\.png\t\w+ \d+\.\d %\t\w+ \d+\.\d %", lines[0])
+    assert "broken.jpg\terror: " in lines[1]
+    found = shell.json("predict", "runs/data-1", "new/a dot.png", "--top", "9")
+    (one,) = found["predictions"]
+    assert found["read"] == 1
+    assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert "none of the 1 files could be read" in shell.sentence(
+        "predict", "runs/data-1", "new/broken.jpg"
+    )
+
+
+def test_predict_writes_a_table(shell: Shell) -> None:
+    shell("predict", "runs/data-1", "data/dots", "--csv", "out.csv")
+    with (shell.home / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert set(rows[0]) == {"file", "label", "error", "checks", "dots", "stripes"}
+    assert sum(float(rows[0][c]) for c in ("checks", "dots", "stripes")) == pytest.approx(
+        1, abs=1e-5
+    )
+    assert "out.csv exists" in shell.sentence(
+        "predict", "runs/data-1", "data/dots", "--csv", "out.csv"
+    )
+
+
+def test_embed(shell: Shell) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    report = shell.json("embed", "data", "--out", "f.parquet")
+    table = parquet.read_table(shell.home / "f.parquet")
+    assert table.num_rows == report["rows"] == 18
+    assert table.column_names == ["id", "label", "split", "digest", "features"]
+    assert len(table["features"][0].as_py()) == report["width"] == 1280
+    assert table.schema.metadata[b"backbone"] == b"tf_efficientnet_lite0.in1k"
+    assert "f.parquet exists" in shell.sentence("embed", "data", "--out", "f.parquet")
+
+
+def test_cache(shell: Shell) -> None:
+    report = shell.json("cache")
+    assert report["folder"] == str(shell.home / "cache")
+    assert {"activations", "trunks", "backbones"} <= set(report["kinds"])
+    assert report["bytes"] > 1e6
+    assert shell.json("cache", "verify") == {"damaged": []}
+    assert shell.json("cache", "clear", "--older", "1d") == {"removed": 0, "bytes": 0}
+    assert "got '1 year'" in shell.sentence("cache", "clear", "--older", "1 year")
+    segment = next((shell.home / "cache" / "activations").rglob("*.safetensors"))
+    sound = segment.read_bytes()
+    segment.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert "1 cache entries are damaged" in shell.sentence("cache", "verify")
+    segment.write_bytes(sound)
+
+
+def test_doctor(shell: Shell) -> None:
+    report = shell.json("doctor", "--quick")
+    assert report["packages"]["regraft"]
+    assert report["cache"] == {"folder": str(shell.home / "cache"), "writable": True}
+    engines = {row["engine"] for row in report["engines"]}
+    assert engines == {"openvino", "torch", "reference"}
+
+
+@pytest.mark.slow
+def test_doctor_measures(shell: Shell) -> None:
+    rows = [r for r in shell.json("doctor")["engines"] if r["precision"] == "f32"]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["images_per_second"] > 0
+        assert row["error"] < 1e-3
+    assert "images/s" in shell("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "nowhere"], "nowhere"),
+        (["fit", "data/notes.txt"], "notes.txt"),
+        (["fit", "data/dots"], "dots"),
+        (["fit", "data", "--backbone", "resnet5O"], "Did you mean"),
+        (["fit", "data", "--at", "blocks.99"], "no stage 'blocks.99'"),
+        (["fit", "data", "--head", "forest"], "--head must be one of"),
+        (["fit", "data", "--out", "data"], "--out data exists"),
+        (["fit", "data", "--device", "tpu"], "got 'tpu'"),
+        (["fit", "data", "--threads", "0"], "--threads must be 1 or more"),
+        (["fit", "data", "--size", "-3"], "-3"),
+        (["fit", "data", "--test", "nowhere"], "nowhere"),
+        (["fit", "missing.toml"], "missing.toml"),
+        (["fit"], "Missing argument 'DATA'"),
+        (["evaluate", "nowhere", "data"], "nowhere does not exist"),
+        (["evaluate", "data", "data"], "not a regraft bundle"),
+        (["predict", "runs/data-1", "nowhere.png"], "nowhere.png"),
+        (["predict", "runs/data-1", "data", "--top", "0"], "--top must be 1 or more"),
+        (["fot"], "Did you mean 'fit'?"),
+    ],
+)
+def test_every_mistake_is_one_sentence(arguments: list[str], said: str, shell: Shell) -> None:
+    assert said in shell.sentence(*arguments)
+
+
+def test_help_and_version(shell: Shell) -> None:
+    assert "fit" in shell("--help").stdout
+    assert re.fullmatch(r"regraft \d+\.\d+\.\d+\n", shell("--version").stdout)
+    for verb in ("fit", "evaluate", "predict", "embed", "inspect", "backbones", "cache", "doctor"):
+        assert "--json" in shell(verb, "--help").stdout
+
+
+def imported(shell: Shell, *arguments: str) -> set[str]:
+    """The heavy packages that a command has imported when it ends."""
+    code = (
+        "import sys; from regraft.cli import run; code = run(sys.argv[1:]); "
+        f"print('HEAVY', *(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr); "
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=shell.home,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.strip().splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "data"],
+        ["fit", "data", "--head", "ridge"],
+        ["fit", "data", "--head", "prototypes"],
+        ["evaluate", "runs/data-1", "data"],
+        ["predict", "runs/data-1", "data/dots/000.png"],
+    ],
+    ids=" ".join,
+)
+def test_a_warm_command_imports_neither_torch_nor_timm(arguments: list[str], shell: Shell) -> None:
+    assert imported(shell, *arguments) == set()
+
+
+def test_a_compiled_trunk_computes_new_files_without_torch(shell: Shell) -> None:
+    picture("checks", 900).save(shell.home / "new.png")
+    assert imported(shell, "predict", "runs/data-1", "new.png") == set()
+
+
+def test_help_imports_nothing_heavy(shell: Shell) -> None:
+    code = (
+        "import sys, regraft; from regraft.cli import run; run(['--help']); "
+        "heavy = [m for m in ('torch', 'timm', 'numpy', 'openvino', 'PIL', 'pydantic') "
+        "if m in sys.modules]; sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=shell.environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_interrupt_exits_with_130_and_keeps_the_work(shell: Shell) -> None:
+    write_folder(shell.home / "many", 120)
+    command = [sys.executable, "-m", "regraft", "fit", "many", "--out", "stopped"]
+    process = subprocess.Popen(
+        command,
+        cwd=shell.home,
+        env=shell.environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    for line in process.stderr:  # wait until it computes
+        if "backbone" in line:
+            break
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not (shell.home / "stopped").exists()
+    report = shell.json("fit", "many", "--out", "stopped")
+    assert report["cache"]["hits"] + report["cache"]["misses"] == 360
