@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+
+from regraft import choose as module
+from regraft.choose import better, choose, rows_at
+from regraft.errors import CutError, HeadError, OptionError
+from regraft.heads.contract import View, clusters
+
+
+def staged(n=120, n_classes=3, seed=0, **apart):
+    """Stages of which each tells the classes apart as well as `apart` says; in that order."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % n_classes)
+    features = {}
+    for name, distance in apart.items():
+        centres = rng.normal(size=(n_classes, 12)) * distance
+        features[name] = (centres[labels] + rng.normal(size=(n, 12))).astype(np.float32)
+    return features, labels
+
+
+def test_a_better_stage_is_chosen_and_said():
+    features, labels = staged(stem=0.1, middle=2.0, end=0.3)
+    choice = choose(features, labels, 3, at="auto", head="ridge")
+    assert "middle" in choice.at
+    assert "middle" in choice.why
+    assert choice.fitted.validation.accuracy > 0.9
+    assert sum(row.chosen for row in choice.table) == 1
+    chosen = next(row for row in choice.table if row.chosen)
+    assert chosen.at == choice.at
+    assert chosen.n == 120
+    assert chosen.log_loss == choice.fitted.validation.log_loss
+    assert {row.at for row in choice.table} >= {("stem",), ("middle",), ("end",)}
+    json.dumps([row.json() for row in choice.table], allow_nan=False)
+
+
+def test_neighbours_are_joined_where_each_knows_a_part():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 200)
+    half = {"a": labels // 2, "b": labels % 2}  # each stage sees one bit of the class
+    features = {
+        name: (3 * bit[:, None] + rng.normal(size=(200, 6))).astype(np.float32)
+        for name, bit in half.items()
+    }
+    features["end"] = rng.normal(size=(200, 6)).astype(np.float32)
+    choice = choose(features, labels, 4, at="auto", head="ridge")
+    assert choice.at[:2] == ("a", "b")
+    assert choice.fitted.validation.accuracy > 0.9
+    assert choice.fitted.dim == rows_at(features, choice.at).shape[1]
+
+
+def test_a_worse_stage_does_not_win_by_luck():
+    moved = 0
+    for seed in range(8):
+        worse = {f"s{i}": 0.55 for i in range(5)}
+        features, labels = staged(n=80, n_classes=2, seed=seed, **worse, end=1.0)
+        moved += choose(features, labels, 2, at="auto", head="ridge").at[-1] != "end"
+    assert moved <= 1
+
+
+def test_better_asks_for_more_than_noise():
+    features, labels = staged(weak=0.5, end=0.5, strong=1.5)
+    one, other, strong = (
+        choose(features, labels, 3, at=name, head="ridge").fitted for name in features
+    )
+    assert better(strong, one)
+    assert not better(one, strong)
+    assert not better(one, one)
+    assert not better(one, other, errors=3.0)
+
+
+def test_what_is_asked_for_is_done():
+    features, labels = staged(stem=0.5, middle=2.0, end=0.5)
+    for at, names in (("end", ("end",)), ("stem", ("stem",)), ("stem+end", ("stem", "end"))):
+        for head in ("ridge", "prototypes"):
+            choice = choose(features, labels, 3, at=at, head=head)
+            assert (choice.at, choice.head) == (names, head)
+            assert len(choice.table) == 1
+            assert choice.why == "As asked."
+    last = choose({"stem": features["stem"], "norm": features["end"]}, labels, 3, at="end")
+    assert last.at == ("norm",)
+
+
+def test_the_usual_head_depends_on_the_examples(monkeypatch):
+    few, labels = staged(n=12, end=2.0)
+    assert choose(few, labels, 3).head == "prototypes"
+    many, labels = staged(n=150, end=1.0)
+    assert choose(many, labels, 3).head == "logistic"
+    monkeypatch.setattr(module, "MOST_LOGISTIC", 100)
+    choice = choose(many, labels, 3)
+    assert choice.head == "ridge"
+    assert "logistic" not in {row.head for row in choice.table}
+    assert "mlp" not in {row.head for row in choice.table}
+
+
+def test_stages_are_ranked_on_fewer_rows_and_the_winner_on_all(monkeypatch):
+    features, labels = staged(n=400, stem=0.1, middle=2.0, end=0.3)
+    monkeypatch.setattr(module, "MOST_SEARCHED", 100)
+    views = {name: View(rows) for name, rows in features.items()}
+    choice = choose(views, labels, 3, at="auto", head="ridge", groups=np.arange(400) // 2)
+    assert "middle" in choice.at
+    assert choice.fitted.validation.n == 400
+    assert {row.n for row in choice.table} == {100, 400}
+
+
+def test_validation_rows_decide_where_given():
+    features, labels = staged(n=90, stem=0.1, middle=2.0, end=0.3)
+    held, held_labels = {k: v[60:] for k, v in features.items()}, labels[60:]
+    train = {k: v[:60] for k, v in features.items()}
+    choice = choose(train, labels[:60], 3, at="auto", validation=(held, held_labels))
+    assert "middle" in choice.at
+    assert {row.kind for row in choice.table} == {"held out"}
+    assert {row.n for row in choice.table} == {30}
+
+
+def test_the_choice_is_the_same_every_time():
+    features, labels = staged(stem=1.0, middle=1.1, end=1.0)
+    one, other = (choose(features, labels, 3, at="auto") for _ in range(2))
+    assert one.table == other.table
+    assert all(np.array_equal(v, other.fitted.arrays()[k]) for k, v in one.fitted.arrays().items())
+
+
+def test_mistakes_are_named():
+    features, labels = staged(stem=0.5, end=0.5)
+    with pytest.raises(CutError, match="Did you mean 'stem'"):
+        choose(features, labels, 3, at="stme")
+    with pytest.raises(HeadError, match="Did you mean 'logistic'"):
+        choose(features, labels, 3, head="logistics")
+    with pytest.raises(OptionError, match="at least one stage"):
+        choose({}, labels, 3)
+    with pytest.raises(HeadError, match="labels"):
+        choose(features, labels - 1, 3)
+    rows, labels = clusters(20, 3, 2)
+    rows[7, 0] = np.inf
+    with pytest.raises(HeadError, match="Row 7 "):
+        choose({"end": rows}, labels, 2)
