@@ -44,8 +44,7 @@ def picture_of(height: int, width: int) -> np.ndarray:
 def whole_then_centre(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """What timm does, with Pillow: resize everything, then cut out the centre."""
     tall, wide = resized(*picture.shape[:2], spec)
-    how = Image.Resampling[spec.interpolation.upper()]
-    large = np.asarray(Image.fromarray(picture).resize((wide, tall), how))
+    large = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BICUBIC))
     top, left = round((tall - spec.size[0]) / 2), round((wide - spec.size[1]) / 2)
     return large[top : top + spec.size[0], left : left + spec.size[1]]
 
@@ -53,10 +52,9 @@ def whole_then_centre(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
 @pytest.mark.parametrize("size", [(224, 224), (160, 224), (299, 299)])
 @pytest.mark.parametrize("crop", [0.875, 0.95, 1.0])
 @pytest.mark.parametrize("source", [(375, 500), (500, 333), (227, 227), (64, 97), (1201, 800)])
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-def test_one_resize_equals_resize_then_crop(size, crop, source, interpolation) -> None:
+def test_one_resize_equals_resize_then_crop(size, crop, source) -> None:
     picture = picture_of(*source)
-    spec = ImageSpec(size, crop=crop, interpolation=interpolation)
+    spec = ImageSpec(size, crop=crop)
     expected = whole_then_centre(picture, spec).astype(int)
     # Shifted by half a source pixel the same pictures differ by 4 to 10 levels.
     assert np.abs(fitted(picture, spec) - expected).mean() < 0.3
