@@ -26,7 +26,7 @@ PACKAGES = (
     "scipy",
     "pillow",
     "simplejpeg",
-    "kornia_rs",
+    "cykooz.resizer",
     "safetensors",
     "huggingface_hub",
     "pyarrow",

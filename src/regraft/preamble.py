@@ -9,6 +9,9 @@ from torch import nn
 class NormaliseImage(nn.Module):
     """(B, H, W, 3) uint8 in, (B, 3, H, W) float32 out: scaled to 0..1, minus mean, over std."""
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         shape = (1, -1, 1, 1)
