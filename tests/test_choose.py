@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,6 +121,23 @@ def test_the_choice_is_the_same_every_time():
     one, other = (choose(features, labels, 3, at="auto") for _ in range(2))
     assert one.table == other.table
     assert all(np.array_equal(v, other.fitted.arrays()[k]) for k, v in one.fitted.arrays().items())
+
+
+def test_nothing_heavy_is_imported():
+    """Choosing, fitting, scoring and reading back stay on NumPy: a warm run takes no second."""
+    code = (
+        "import sys, numpy as np\n"
+        "from regraft import choose, evaluate, heads\n"
+        "y = np.arange(40) % 2\n"
+        "x = (np.arange(120).reshape(40, 3) % 7 + 3 * y[:, None]).astype(np.float32)\n"
+        "fitted = choose.choose({'a': x, 'end': x}, y, 2, at='auto').fitted\n"
+        "back = heads.restore(fitted.config(), fitted.arrays())\n"
+        "evaluate.evaluate(back.probabilities(x), ['no', 'yes'] * 20, ['no', 'yes'])\n"
+        "heavy = {'torch', 'scipy', 'sklearn', 'timm', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_mistakes_are_named():

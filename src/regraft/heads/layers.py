@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,11 +77,36 @@ class Unit:
         return np.asarray(x / np.maximum(length, np.float32(TINY)))
 
 
-Layer = Affine | Scale | Relu | Unit
-PLAIN: dict[str, type[Relu] | type[Unit]] = {"relu": Relu, "unit": Unit}
-ARRAYS: dict[str, tuple[tuple[str, int], ...]] = {  # of each kind: name and number of axes
-    "affine": (("shift", 1), ("weight", 2), ("bias", 1)),
-    "scale": (("shift", 1), ("factor", 1)),
+@dataclass(frozen=True)
+class Signs:
+    """x times a matrix of +1 and -1: (B, D) to (B, 8·M).
+
+    Attributes:
+        bits: (D, M) uint8, eight signs a byte, the highest bit first; 1 is +1.
+    """
+
+    bits: NDArray[np.uint8]
+
+    @cached_property
+    def weight(self) -> Float32:
+        """(D, 8·M) float32."""
+        return np.unpackbits(self.bits, axis=1).astype(np.float32) * 2 - 1
+
+    def __call__(self, x: Float32) -> Float32:
+        return np.asarray(x @ self.weight)
+
+
+Layer = Affine | Scale | Signs | Relu | Unit
+KINDS: dict[str, type[Layer]] = {
+    "affine": Affine, "scale": Scale, "signs": Signs, "relu": Relu, "unit": Unit,
+}  # fmt: skip
+REAL, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+ARRAYS: dict[str, tuple[tuple[str, np.dtype[Any], int], ...]] = {  # name, type, number of axes
+    "affine": (("shift", REAL, 1), ("weight", REAL, 2), ("bias", REAL, 1)),
+    "scale": (("shift", REAL, 1), ("factor", REAL, 1)),
+    "signs": (("bits", BYTE, 2),),
+    "relu": (),
+    "unit": (),
 }
 
 
@@ -123,12 +149,12 @@ class Layers:
         """The kind of every layer, in order."""
         return [type(layer).__name__.lower() for layer in self.chain]
 
-    def arrays(self) -> dict[str, Float32]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """The numbers: '0.shift', '0.weight', '0.bias' for the first layer if it is affine, …"""
         return {
             f"{place}.{name}": getattr(layer, name)
             for place, layer in enumerate(self.chain)
-            for name, _ in ARRAYS.get(type(layer).__name__.lower(), ())
+            for name, _, _ in ARRAYS[type(layer).__name__.lower()]
         }
 
 
@@ -144,17 +170,13 @@ def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
     chain: list[Layer] = []
     width: int | None = None
     for place, name in enumerate(names):
-        if isinstance(name, str) and name in ARRAYS:
-            arrays_of = [
-                checked_array(left, f"{place}.{key}", np.dtype(np.float32), axes)
-                for key, axes in ARRAYS[name]
-            ]
-            chain.append(Affine(*arrays_of) if name == "affine" else Scale(*arrays_of))
-            width = _fit_width(place, chain[-1], width)
-        elif isinstance(name, str) and name in PLAIN:
-            chain.append(PLAIN[name]())
-        else:
+        if not isinstance(name, str) or name not in KINDS:
             raise HeadError(f"A stored head has an unknown layer {name!r:.80}.")
+        numbers = [
+            checked_array(left, f"{place}.{key}", dtype, axes) for key, dtype, axes in ARRAYS[name]
+        ]
+        chain.append(KINDS[name](*numbers))
+        width = _fit_width(place, chain[-1], width)
     if left:
         raise HeadError(f"A stored head has an array {min(left)!r:.80} that no layer reads.")
     if not isinstance(chain[-1], Affine):
@@ -164,13 +186,19 @@ def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
 
 def _fit_width(place: int, layer: Layer, width: int | None) -> int | None:
     """Columns after `layer`, when `width` columns come in; None where that is not known yet."""
-    shapes = [getattr(layer, name).shape for name, _ in ARRAYS[type(layer).__name__.lower()]]
-    before = shapes[0][0]
-    after = shapes[-1][0]
-    fits = width in (None, before) and (len(shapes[1]) == 2 or before == after)
-    if not fits or (len(shapes[1]) == 2 and shapes[1] != (before, after)):
-        raise HeadError(f"Layer {place} of a stored head has shapes {shapes} that do not fit.")
-    return int(after)
+    if isinstance(layer, Affine):
+        before, after = int(layer.weight.shape[0]), int(layer.weight.shape[1])
+        fits = layer.shift.shape == (before,) and layer.bias.shape == (after,)
+    elif isinstance(layer, Scale):
+        before = after = len(layer.shift)
+        fits = layer.factor.shape == (before,)
+    elif isinstance(layer, Signs):
+        before, after, fits = len(layer.bits), 8 * layer.bits.shape[1], True
+    else:
+        return width
+    if not fits or width not in (None, before):
+        raise HeadError(f"The arrays of layer {place} of a stored head do not fit together.")
+    return after
 
 
 def checked_array(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from regraft.heads.calibrate import Calibration
-from regraft.heads.layers import TINY, Affine, Layers, Relu, Scale
+from regraft.heads.layers import TINY, Affine, Layers, Relu, Scale, Signs
 
 
 class Shifted(nn.Module):
@@ -65,6 +65,15 @@ class Logits(nn.Module):
         return scores * self.sharpness + self.bias
 
 
+def _signs(layer: Signs) -> nn.Linear:
+    """The product with fixed signs; they are not trained."""
+    before, after = layer.weight.shape
+    linear = nn.Linear(before, after, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(layer.weight.T.copy()))
+    return linear.requires_grad_(False)
+
+
 def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
     """(B, D) features to (B, K) calibrated logits, in eval mode."""
     steps: list[nn.Module] = []
@@ -73,6 +82,8 @@ def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
             steps.append(Shifted(layer))
         elif isinstance(layer, Scale):
             steps.append(Scaled(layer))
+        elif isinstance(layer, Signs):
+            steps.append(_signs(layer))
         else:
             steps.append(nn.ReLU() if isinstance(layer, Relu) else Unit())
     return nn.Sequential(*steps, Logits(calibration)).eval()
