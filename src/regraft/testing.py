@@ -116,16 +116,14 @@ def _composed(model: nn.Module, stages: Stages, images: torch.Tensor, *, trainin
     import torch
 
     mode = "train" if training else "eval"
-    model.train(training)
-    stages.train(training)
     before = _buffers(model)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        wanted = model(images.clone())
+        wanted = model.train(training)(images.clone())
         expected = _buffers(model)
         _restore(model, before)
         torch.manual_seed(SEED)
-        got = _one_by_one(stages, images, mode)
+        got = _one_by_one(stages.train(training), images, mode)
         found = _buffers(model)
     _restore(model, before)
     model.eval()

@@ -116,7 +116,10 @@ def _batch_first(shape: Shape | None) -> bool:
 
 
 def _vector(shape: Shape | None) -> bool:
-    return shape is not None and prod(a.size for a in shape[1:]) == max(a.size for a in shape[1:])
+    """One vector per row, at whatever image size."""
+    if shape is None or any(a.spatial for a in shape):
+        return False
+    return prod(a.size for a in shape[1:]) == max(a.size for a in shape[1:])
 
 
 def _load(nodes: Sequence[fx.Node], units: Units) -> tuple[int, bool]:

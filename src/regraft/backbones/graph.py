@@ -27,7 +27,7 @@ from regraft.backbones.cuts import (
     pieces,
 )
 from regraft.backbones.parts import Builder, Mode, Segment, Traced, shared_tensors
-from regraft.backbones.sizes import quiet, sizes_of
+from regraft.backbones.sizes import ghost, on_ghosts, quiet, sizes_of
 from regraft.backbones.trace import single_flow, trace
 from regraft.errors import BackboneError
 from regraft.stages import Stage, Stages
@@ -49,12 +49,30 @@ def stages_of(model: nn.Module, row: Row) -> Stages:
         with quiet():
             return _cut(model, row)
     except Exception as problem:
+        _must_run(model, row)
         if isinstance(model, nn.Sequential) and len(model) > 1:
             return by_hand(dict(model.named_children()), torch.zeros(2, *row))
         reason = str(problem).strip().splitlines() or [type(problem).__name__]
         raise BackboneError(
             f"the network {type(model).__name__} cannot be cut into stages ({reason[0]}); give "
             "its parts as an nn.Sequential, or as stages by hand."
+        ) from problem
+
+
+def _must_run(model: nn.Module, row: Row) -> None:
+    """Tell a network that does not take such inputs from one that cannot be traced."""
+
+    def run(device: str) -> None:
+        ghost(model, device).eval()(torch.zeros(2, *row))
+
+    try:
+        on_ghosts(run)
+    except Exception as problem:
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        size = " x ".join(map(str, row[1:] if len(row) == 3 else row))
+        raise BackboneError(
+            f"the network {type(model).__name__} cannot be used at {size} pixels ({reason}): "
+            "choose another size."
         ) from problem
 
 

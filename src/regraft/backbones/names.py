@@ -68,7 +68,7 @@ def size_of(size: int | tuple[int, int]) -> tuple[int, int]:
     Raises:
         OptionError: not one or two whole numbers from 16 to 4096.
     """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
     fits = len(pair) == 2 and all(type(s) is int and 16 <= s <= 4096 for s in pair)
     if not fits:
         raise OptionError(

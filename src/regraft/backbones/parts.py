@@ -80,7 +80,7 @@ class Traced(nn.Module):
         held = {k: v for k, v in self.named_buffers(recurse=False) if k.startswith("context_")}
         for name, known in held.items():
             same = known.dtype == value.dtype and known.shape == value.shape
-            if same and torch.equal(known, value):
+            if same and not value.is_meta and torch.equal(known, value):
                 return name
         name = f"context_{len(held)}"
         self.register_buffer(name, value, persistent=False)

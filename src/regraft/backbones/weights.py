@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -34,7 +35,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about the pickle's version; whether it loads is enough
+            warnings.simplefilter("ignore")
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise BackboneError(
             f"{path} holds more than tensors and could run code when loaded; ask its author for a "
