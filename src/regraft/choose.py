@@ -41,7 +41,7 @@ MOST_SEARCHED = 1024  # rows that stages are ranked on; the winner is measured o
 STAGE_NOISE = 0.5  # standard errors by which a stage must beat the last one, and a join its part
 HEAD_NOISE = 2.0  # standard errors by which a head must beat the usual one
 FEW = 5  # rows per class, at the median, up to which nearest means are the usual head
-MOST_LOGISTIC = 20_000_000  # rows · min(rows, columns) · classes that logistic takes on
+MOST_LOGISTIC = 10_000_000  # rows · min(rows, columns) · classes that logistic takes on
 
 
 @dataclass(frozen=True)
