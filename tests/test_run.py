@@ -171,7 +171,7 @@ def test_not_one_readable_file(tmp_path: Path, net) -> None:
     data = write_folder(tmp_path / "data", 2)
     for path in data.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="none of the 6 images in .* could be read"):
+    with pytest.raises(DataError, match=r"none of the 6 images in .* could be read"):
         regraft.fit(data, net)
 
 
@@ -195,7 +195,7 @@ def test_a_test_class_that_nobody_trains_on_counts_as_wrong(tmp_path: Path, net)
 def test_wrong_options(flat: Path, net, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"got 'rigde'\. Did you mean 'ridge'\?"):
         regraft.fit(flat, net, head="rigde")
-    with pytest.raises(CutError, match="no stage 'stemm'.* Did you mean 'stem'"):
+    with pytest.raises(CutError, match=r"no stage 'stemm'.* Did you mean 'stem'"):
         regraft.fit(flat, net, at="stemm")
     with pytest.raises(OptionError, match="depths must be one of"):
         regraft.fit(flat, net, depths="some")
