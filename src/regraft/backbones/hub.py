@@ -123,16 +123,20 @@ def fetch(repository: str, names: tuple[str, ...], revision: str) -> Fetched:
         BackboneError: it cannot be had, or it is not what the hub says it is.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     missing: Exception | None = None
     for name in names:
+        known_only = isinstance(missing, LocalEntryNotFoundError)  # no connection: ask once
         with _in_one_sentence(repository, revision, f"{repository} ({name})"):
             try:
-                path = Path(hf_hub_download(repository, name, revision=revision))
+                path = Path(
+                    hf_hub_download(
+                        repository, name, revision=revision, local_files_only=known_only
+                    )
+                )
             except EntryNotFoundError as problem:
-                first = missing is None or name == names[-1]
-                missing = problem if first else missing
+                missing = problem
                 continue
         verify(path, repository)
         return Fetched(path, _commit(path, name))
@@ -206,12 +210,24 @@ def _in_one_sentence(repository: str, revision: str, what: str) -> Iterator[None
             f"'{repository}' has no file {what}: name a repository of timm weights, or give a "
             "local file as weights."
         ) from problem
-    except Exception as problem:
-        first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+    except errors.HfHubHTTPError as problem:
+        status = getattr(problem.response, "status_code", 0)
+        if status not in (401, 403):
+            raise BackboneError(_failed(repository, problem)) from problem
         raise BackboneError(
-            f"the weights of '{repository}' could not be loaded ({first.rstrip('.')}): try again, "
-            "or give a local file as weights."
+            f"the hub lets nobody in to '{repository}' without a login (status {status}): log in "
+            "with `hf auth login` or set HF_TOKEN."
         ) from problem
+    except Exception as problem:
+        raise BackboneError(_failed(repository, problem)) from problem
+
+
+def _failed(repository: str, problem: Exception) -> str:
+    first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+    return (
+        f"the weights of '{repository}' could not be loaded ({first.rstrip('.')}): try again, or "
+        "give a local file as weights."
+    )
 
 
 def _unreachable(repository: str) -> str:
