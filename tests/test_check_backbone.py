@@ -27,7 +27,6 @@ SLOW = [
     ("convnext_atto", 64),
     ("vit_tiny_patch16_224", 64),
     ("regnetx_002", 64),
-    ("vgg11", 64),
     ("vgg16_bn", 32),
     ("resnet50", 64),
     ("resnet101", 64),
