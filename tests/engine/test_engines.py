@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from regraft.engine import ENGINES, engine, pick, resolve_device
+from regraft.engine import ENGINES, Activations, engine, pick, resolve_device
+from regraft.engine.contract import check_engine, image_rows, image_trunk
 from regraft.engine.openvino import GRAPH, WEIGHTS, OpenVinoEngine, is_sealed
+from regraft.engine.reference import ReferenceEngine
 from regraft.errors import EngineError, OptionError
-from tests.engine.trunks import image_rows, image_trunk, token_rows, token_trunk
 
 DEVICE = "cpu"
 
@@ -21,47 +25,40 @@ def run(name, trunk, rows, folder, threads=2):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_equals_the_reference(name: str, tmp_path: Path) -> None:
-    rows = image_rows(19)  # no multiple of any batch size
-    truth = run("reference", image_trunk(), rows, tmp_path)
-    got = run(name, image_trunk(), rows, tmp_path / name)
-    assert len(got) == len(truth)
-    for ours, theirs in zip(got, truth, strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            assert a.dtype == np.float32
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+def test_contract(name: str) -> None:
+    check_engine(engine(name), DEVICE)
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_rows_of_two_arrays(name: str, tmp_path: Path) -> None:
-    truth = run("reference", token_trunk(), token_rows(11), tmp_path)
-    got = run(name, token_trunk(), token_rows(11), tmp_path / name)
-    np.testing.assert_allclose(
-        np.stack([r[0] for r in got]), np.stack([r[0] for r in truth]), rtol=1e-5, atol=1e-6
-    )
+class Broken:
+    """The reference with one promise broken."""
+
+    name = "broken"
+
+    def __init__(self, change: Callable[[list[Activations]], list[Activations]]) -> None:
+        self._whole, self._change = ReferenceEngine(), change
+        self.precisions = self._whole.precisions
+
+    def open(self, *arguments: Any, **how: Any) -> Any:
+        whole = self._whole.open(*arguments, **how)
+        change = self._change
+        return SimpleNamespace(built=True, run=lambda rows: iter(change(list(whole.run(rows)))))
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_wanted_outputs_in_the_order_asked(name: str, tmp_path: Path) -> None:
-    both = run(name, image_trunk("high", "low"), image_rows(3), tmp_path / "t")
-    one = run(name, image_trunk("high"), image_rows(3), tmp_path / "t")
-    assert both[0][0].shape == (5,)
-    assert both[0][1].shape == (8,)
-    assert [len(row) for row in one] == [1, 1, 1]
-    np.testing.assert_allclose(one[2][0], both[2][0], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_a_row_does_not_depend_on_its_batch_mates_or_on_threads(name: str, tmp_path: Path) -> None:
-    rows = image_rows(9)
-    together = run(name, image_trunk(), rows, tmp_path / "t", threads=2)
-    alone = run(name, image_trunk(), rows[4:5], tmp_path / "t", threads=1)
-    assert all((a == b).all() for a, b in zip(together[4], alone[0], strict=True))
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_no_rows(name: str, tmp_path: Path) -> None:
-    assert run(name, image_trunk(), [], tmp_path / "t") == []
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: out[::-1],
+        lambda out: out[:-1],
+        lambda out: [row[::-1] for row in out],
+        lambda out: [tuple(a.astype(np.float64) for a in row) for row in out],
+        lambda out: [tuple(a * 1.01 for a in row) for row in out],
+        lambda out: [tuple(a + np.float32(1e-7 * len(out)) for a in row) for row in out],
+    ],
+    ids=["order", "lost", "outputs", "type", "value", "batch-mates"],
+)
+def test_the_contract_notices(change: Callable[[list[Activations]], list[Activations]]) -> None:
+    with pytest.raises(EngineError, match=r"'broken': .* gives other activations than it must"):
+        check_engine(Broken(change), DEVICE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ENGINES)

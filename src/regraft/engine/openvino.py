@@ -142,7 +142,9 @@ def convert(trunk: Trunk, folder: Path) -> None:
         try:
             # Traced without torch's second, checking pass and frozen: converts in less than half
             # the time of the module itself, to the same operations.
-            traced = torch.jit.trace(trunk.build().eval(), example, check_trace=False, strict=False)
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                trunk.build().eval(), example, check_trace=False, strict=False
+            )
             graph = ov.convert_model(
                 torch.jit.freeze(traced, optimize_numerics=False),
                 example_input=example if len(example) > 1 else example[0],
