@@ -136,6 +136,7 @@ if sys.argv[2]:
 """
 
 
+@pytest.mark.slow  # four processes that import torch
 def test_a_backbone_from_the_hub(tmp_path, own_cache):
     torch.manual_seed(9)
     old = timm.create_model("test_resnet").state_dict()

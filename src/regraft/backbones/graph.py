@@ -27,7 +27,7 @@ from regraft.backbones.cuts import (
     pieces,
 )
 from regraft.backbones.parts import Builder, Mode, Segment, Traced, shared_tensors
-from regraft.backbones.sizes import ghost, on_ghosts, quiet, sizes_of
+from regraft.backbones.sizes import ghost, on_ghosts, quiet
 from regraft.backbones.trace import single_flow, trace
 from regraft.errors import BackboneError
 from regraft.stages import Stage, Stages
@@ -101,9 +101,10 @@ def _cut(model: nn.Module, row: Row) -> Stages:
     modes, parts = [], []
     for training in (False, True):
         found = trace(model, training)
-        sizes = sizes_of(model, found, row)
-        modes.append(Mode(model, found, sizes))
-        parts.append(pieces(found, single_flow(found), sizes.shapes, units))
+        mode = Mode(model, found, row)
+        modes.append(mode)
+        shapes = None if training else mode.sizes.shapes  # the same in both
+        parts.append(pieces(found, single_flow(found), shapes, units))
     plain = in_all_modes(parts[0], parts[1])
     grouped = groups(plain)
     ends = [{piece.key: piece for piece in some} for some in parts]
@@ -211,7 +212,7 @@ def _seen(modes: list[Mode], cuts: list[Segment], below: Row) -> describe.Seen:
         given=below,
         shape=tuple(axis.size for axis in shape[1:]),
         flops=sum(sizes.flops.get(node, 0) for node in nodes),
-        changes_input=any(c.below in m.sizes.changed for m, c in zip(modes, cuts, strict=True)),
+        changes_input=cut.below in sizes.changed or cuts[1].below in modes[1].changed,
         spatial=describe.spatial_axes(shape),
     )
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regraft.backbones.request import Loaded, Request
+from regraft.backbones.request import Loaded, Request, installed
 from regraft.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def load(request: Request) -> Loaded:
 
     created = create(NAME, request.size)
     _fill(created.model, with_classifier=False)
-    created.revision, created.licence = metadata.version(PACKAGE), LICENCE
+    created.revision, created.licence = installed(PACKAGE), LICENCE
     created.mark = f"sha256:{SHA256}"
     created.whole = partial(_whole, request.size)
     return created

@@ -12,12 +12,13 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from regraft.backbones.sizes import Axis, Shape, Sizes
+from regraft.backbones.sizes import Axis, Shape, Sizes, changed_in, sizes_of
 from regraft.backbones.trace import Trace, is_size
 from regraft.errors import BackboneError
 
@@ -90,11 +91,21 @@ class Traced(nn.Module):
 class Mode:
     """One mode's graph, and which tensors of the network its segments read."""
 
-    def __init__(self, model: nn.Module, found: Trace, sizes: Sizes) -> None:
+    def __init__(self, model: nn.Module, found: Trace, row: tuple[int, ...]) -> None:
         self.model = model
         self.found = found
-        self.sizes = sizes
+        self.row = row
         self.values: dict[fx.Node, Any] = {}
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The shapes of all values, and what they cost."""
+        return sizes_of(self.model, self.found, self.row)
+
+    @cached_property
+    def changed(self) -> set[fx.Node]:
+        """Nodes whose value a later node changes in place."""
+        return changed_in(self.model, self.found, self.row)
 
     def wanted(self, segment: Segment) -> list[fx.Node]:
         """The nodes of a segment that must run in any case, in order."""

@@ -1,8 +1,9 @@
 """The shape of every value of a graph, as it depends on the batch and on the image size.
 
-The graph runs a few times on ghosts: tensors with shapes and no numbers (device 'meta'; real ones
-where an operation has no such form). Two batch sizes tell which axes are the batch, a second
-image size, where the network takes one, tells which are space.
+The graph runs on ghosts: tensors with shapes and no numbers (device 'meta'). A batch of a large
+prime number of rows costs nothing there and tells which axes are the batch; a second image size,
+where the network takes one, tells which are space. Where an operation has no such form the graph
+runs on numbers, with two small batches.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from regraft.backbones.trace import Trace
 
-BATCHES = (2, 3)
+BATCHES = {"meta": (10_007,), "cpu": (2, 3)}
 OTHER = (64, 128)  # added to height and width for the second image size
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ class Sizes:
 class _Record(fx.Interpreter):
     """Runs a graph and keeps every tensor, with its version and what it cost."""
 
-    def __init__(self, module: nn.Module, found: Trace, counter: FlopCounterMode) -> None:
+    def __init__(self, module: nn.Module, found: Trace, counter: FlopCounterMode | None) -> None:
         super().__init__(module, garbage_collect_values=True, graph=found.graph)
         self.constants = found.constants
         self.counter = counter
@@ -72,13 +74,21 @@ class _Record(fx.Interpreter):
     def fetch_attr(self, target: str) -> Any:
         return self.constants[target] if target in self.constants else super().fetch_attr(target)
 
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(self.fetch_attr(target), _BatchNorm):  # slow on ghosts, and keeps the shape
+            return torch.empty_like(args[0])
+        return super().call_module(target, args, kwargs)
+
     def run_node(self, n: fx.Node) -> Any:
-        before = self.counter.get_total_flops()
+        before = self._spent()
         value = super().run_node(n)
         if isinstance(value, torch.Tensor):
             self.tensors[n] = (value, value._version)
-            self.flops[n] = self.counter.get_total_flops() - before
+            self.flops[n] = self._spent() - before
         return value
+
+    def _spent(self) -> int:
+        return self.counter.get_total_flops() if self.counter else 0
 
 
 def ghost(module: nn.Module, device: str) -> nn.Module:
@@ -104,14 +114,13 @@ def on_ghosts(run: Callable[[str], T]) -> T:
     raise RuntimeError("unreachable")
 
 
-def _run(model: nn.Module, found: Trace, shape: tuple[int, ...]) -> _Record:
-    def run(device: str) -> _Record:
-        with FlopCounterMode(display=False) as counter:
-            record = _Record(ghost(model, device), found.on(device), counter)
-            record.run(torch.zeros(shape))
-        return record
-
-    return on_ghosts(run)
+def _run(
+    copy_: nn.Module, found: Trace, shape: tuple[int, ...], device: str, count: bool = False
+) -> _Record:
+    with FlopCounterMode(display=False) if count else nullcontext() as counter:
+        record = _Record(copy_, found.on(device), counter)
+        record.run(torch.zeros(shape, device=device))
+    return record
 
 
 def sizes_of(model: nn.Module, found: Trace, row: tuple[int, ...]) -> Sizes:
@@ -122,35 +131,63 @@ def sizes_of(model: nn.Module, found: Trace, row: tuple[int, ...]) -> Sizes:
         found: its graph.
         row: shape of one input without the batch axis, for images (C, H, W).
     """
-    two, three = (_run(model, found, (b, *row)) for b in BATCHES)
-    other: _Record | None = None
-    if len(row) == 3:
-        larger = (BATCHES[0], row[0], row[1] + OTHER[0], row[2] + OTHER[1])
-        try:
-            other = _run(model, found, larger)
-        except Exception:  # any image size but its own may be refused in any way
-            other = None
-    shapes = {
-        node: _shape(tensor, three.tensors.get(node), other.tensors.get(node) if other else None)
-        for node, (tensor, _) in two.tensors.items()
-    }
-    changed = {node for node, (tensor, version) in two.tensors.items() if tensor._version > version}
-    flops = {node: total // BATCHES[0] for node, total in two.flops.items()}
-    return Sizes(shapes, flops, changed)
+
+    def run(device: str) -> Sizes:
+        copy_, batches = ghost(model, device), BATCHES[device]
+        runs = [_run(copy_, found, (b, *row), device, count=b == batches[0]) for b in batches]
+        other = _larger(copy_, found, row, device)
+        first = runs[0]
+        shapes: dict[fx.Node, Shape | None] = {}
+        for node, (tensor, _) in first.tensors.items():
+            all_ = [tuple(r.tensors[node][0].shape) for r in runs if node in r.tensors]
+            same = all(len(shape) == tensor.ndim for shape in all_)
+            shapes[node] = _shape(all_, batches, other.get(node)) if same else None
+        flops = {node: total // batches[0] for node, total in first.flops.items()}
+        return Sizes(shapes, flops, _changed(first))
+
+    return on_ghosts(run)
 
 
-Kept = tuple[torch.Tensor, int]
+def changed_in(model: nn.Module, found: Trace, row: tuple[int, ...]) -> set[fx.Node]:
+    """Nodes whose value a later node changes in place."""
+
+    def run(device: str) -> set[fx.Node]:
+        shape = (BATCHES["cpu"][0], *row)
+        return _changed(_run(ghost(model, device), found, shape, device))
+
+    return on_ghosts(run)
 
 
-def _shape(two: torch.Tensor, three: Kept | None, other: Kept | None) -> Shape | None:
-    if three is None or two.ndim != three[0].ndim:
-        return None
+def _changed(record: _Record) -> set[fx.Node]:
+    return {node for node, (tensor, then) in record.tensors.items() if tensor._version > then}
+
+
+def _larger(
+    copy_: nn.Module, found: Trace, row: tuple[int, ...], device: str
+) -> dict[fx.Node, tuple[int, ...]]:
+    """The shapes for a larger image; none if the network takes no other size."""
+    if len(row) != 3:
+        return {}
+    shape = (BATCHES["cpu"][0], row[0], row[1] + OTHER[0], row[2] + OTHER[1])
+    try:
+        record = _run(copy_, found, shape, device)
+    except Exception:  # in whatever way its code refuses a size
+        return {}
+    return {node: tuple(tensor.shape) for node, (tensor, _) in record.tensors.items()}
+
+
+def _shape(
+    shapes: list[tuple[int, ...]], batches: tuple[int, ...], other: tuple[int, ...] | None
+) -> Shape | None:
+    """The axes of one value from its shapes at some batch sizes."""
     axes = []
-    for i, (a, b) in enumerate(zip(two.shape, three[0].shape, strict=True)):
-        if a == b:
-            axes.append(Axis(0, a, None if other is None else other[0].shape[i] != a))
-        elif a * BATCHES[1] == b * BATCHES[0] and a % BATCHES[0] == 0:
-            axes.append(Axis(a // BATCHES[0], 0, False))
+    for i, lengths in enumerate(zip(*shapes, strict=True)):
+        rows, rest = divmod(lengths[0], batches[0])
+        if rest == 0 and all(n == rows * b for n, b in zip(lengths, batches, strict=True)):
+            axes.append(Axis(rows, 0, False))
+        elif len(set(lengths)) == 1:
+            spatial = None if other is None or len(other) <= i else other[i] != lengths[0]
+            axes.append(Axis(0, lengths[0], spatial))
         else:
             return None
     return tuple(axes)
