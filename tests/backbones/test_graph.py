@@ -246,12 +246,14 @@ class Untraceable(nn.Module):
         return self.conv(x) if x.sum() > 0 else x
 
 
-def test_a_sequential_that_does_not_trace_is_cut_between_its_children():
-    model = nn.Sequential(nn.Conv2d(3, 3, 3), Untraceable(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def test_a_network_is_cut_around_a_module_that_does_not_trace():
+    parts = (nn.Conv2d(3, 3, 3), Untraceable(), nn.Sequential(Untraceable(), nn.Conv2d(3, 4, 1)))
+    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     stages = stages_of(model, (3, 8, 8))
-    assert stages.names == ["0", "1", "2", "3"]
+    assert stages.names == ["0", "1", "2.0", "2.1", "4"]
     x = images(2, 8)
-    assert torch.equal(stages(x), model(x))
+    for training in (False, True):
+        assert same(model, stages, x, training)
 
 
 def test_what_does_not_trace_is_refused_in_one_sentence():

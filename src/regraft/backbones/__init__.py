@@ -161,7 +161,7 @@ def from_module(module: nn.Module, *, input: InputSpec, name: str = "") -> Backb
         name: for reports; by default the class's.
 
     Raises:
-        BackboneError: it can neither be traced nor split by its children.
+        BackboneError: its own `forward` cannot be traced.
     """
     loaded = Loaded(module, input, name or type(module).__name__)
     info, stages, _ = _cut(loaded, "module")

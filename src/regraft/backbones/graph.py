@@ -2,8 +2,8 @@
 
     trace (train, eval) ─► shapes ─► candidate cuts ─► groups ─► a module per stage ─► facts
 
-No code per family: what `torch.fx` can trace can be cut, and what it cannot trace is one stage,
-or, if it is a Sequential, a stage per child.
+No code per family. A module that `torch.fx` cannot trace through is taken as a whole, and the
+network is cut around it.
 """
 
 from __future__ import annotations
@@ -43,19 +43,17 @@ def stages_of(model: nn.Module, row: Row) -> Stages:
         row: shape of one input without the batch axis, for images (C, H, W).
 
     Raises:
-        BackboneError: it can neither be traced nor split by its children.
+        BackboneError: its own `forward` cannot be traced.
     """
     try:
         with quiet():
             return _cut(model, row)
     except Exception as problem:
         _must_run(model, row)
-        if isinstance(model, nn.Sequential) and len(model) > 1:
-            return by_hand(dict(model.named_children()), torch.zeros(2, *row))
         reason = str(problem).strip().splitlines() or [type(problem).__name__]
         raise BackboneError(
             f"the network {type(model).__name__} cannot be cut into stages ({reason[0]}); give "
-            "its parts as an nn.Sequential, or as stages by hand."
+            "its parts as an nn.Sequential, in the order in which they run."
         ) from problem
 
 

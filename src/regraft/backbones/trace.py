@@ -27,6 +27,7 @@ SIZE_METHODS = {"size", "dim", "ndimension", "numel", "nelement", "get_device", 
     "is_complex",
 }
 INNER = "inner"
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class _OneInput(nn.Module):
@@ -46,7 +47,9 @@ class _OneInput(nn.Module):
 class _Tracer(fx.Tracer):
     """Records for every node which modules returned it, the innermost first."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: set[str]) -> None:
+        self.leaves = leaves
+        self.opaque: str | None = None
         self.leaf_types: tuple[type[nn.Module], ...] = ()
         functions: tuple[Callable[..., Any], ...] = ()
         if "timm" in sys.modules:  # its registries matter only to networks that come from it
@@ -65,7 +68,8 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name != INNER and (
-            type(m) in self.leaf_types
+            module_qualified_name in self.leaves
+            or type(m) in self.leaf_types
             or not any(True for _ in m.children())
             or super().is_leaf_module(m, module_qualified_name)
         )
@@ -78,8 +82,13 @@ class _Tracer(fx.Tracer):
         kwargs: dict[str, Any],
     ) -> Any:
         before = len(self.order)
-        out = super().call_module(m, forward, args, kwargs)
         path = self.path_of_module(m)
+        try:
+            out = super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.opaque is None and path.startswith(INNER + "."):
+                self.opaque = path  # the innermost one that cannot be traced through
+            raise
         if path.startswith(INNER + "."):
             made = [p.node for p in _proxies(out) if self.order[p.node] >= before]
             for node in made:
@@ -123,6 +132,21 @@ class Trace:
         return self.nodes[-1]
 
 
+def _traced(root: nn.Module) -> tuple[_Tracer, fx.Graph]:
+    """Trace; a module that cannot be traced through becomes a leaf, with all of its class."""
+    leaves: set[str] = set()
+    while True:
+        tracer = _Tracer(leaves)
+        try:
+            return tracer, tracer.trace(root)
+        except Exception:  # whatever its code does to a symbol
+            if tracer.opaque is None or tracer.opaque in leaves:
+                raise
+            kind = type(root.get_submodule(tracer.opaque))
+            same = {path for path, module in root.named_modules() if type(module) is kind}
+            leaves |= {tracer.opaque} | (set() if kind in CONTAINERS else same)
+
+
 def trace(model: nn.Module, training: bool) -> Trace:
     """Trace `model` as it stands in one mode, and leave it in the mode it was in.
 
@@ -130,10 +154,9 @@ def trace(model: nn.Module, training: bool) -> Trace:
         Exception: whatever the network's own code raises when it is run on symbols.
     """
     modes = {module: module.training for module in model.modules()}
-    tracer = _Tracer()
     try:
         root = _OneInput(model.train(training))
-        graph = tracer.trace(root)
+        tracer, graph = _traced(root)
     finally:
         for module, mode in modes.items():
             module.training = mode
