@@ -27,12 +27,14 @@ def lite0():
     return net.eval(), timm.data.create_transform(**config, is_training=False)
 
 
-def features(net, transform, folder: str, workers: int, channels_last: bool):
+def features(net, transform, folder: str, workers: int, channels_last: bool, most: int | None):
     """(N, 1280) float32 and (N,) labels of an image folder."""
     import torch
     from torchvision.datasets import ImageFolder
 
     data = ImageFolder(folder, transform)
+    if most:
+        data = torch.utils.data.Subset(data, range(0, len(data), max(1, len(data) // most)))
     loader = torch.utils.data.DataLoader(data, batch_size=32, num_workers=workers)
     memory = torch.channels_last if channels_last else torch.contiguous_format
     net = net.to(memory_format=memory)
@@ -53,10 +55,9 @@ def main() -> None:
     given = arguments.parse_args()
     net, transform = lite0()
     ready = time.perf_counter()
-    x, y = features(net, transform, f"{given.data}/train", given.workers, given.channels_last)
-    test_x, test_y = features(
-        net, transform, f"{given.data}/test", given.workers, given.channels_last
-    )
+    how = (given.workers, given.channels_last, given.most)
+    x, y = features(net, transform, f"{given.data}/train", *how)
+    test_x, test_y = features(net, transform, f"{given.data}/test", *how)
     done = time.perf_counter()
 
     from sklearn.linear_model import LogisticRegressionCV

@@ -41,7 +41,7 @@ MOST_SEARCHED = 1024  # rows that stages are ranked on; the winner is measured o
 STAGE_NOISE = 0.5  # standard errors by which a stage must beat the last one, and a join its part
 HEAD_NOISE = 2.0  # standard errors by which a head must beat the usual one
 FEW = 5  # rows per class, at the median, up to which nearest means are the usual head
-MOST_LOGISTIC = 10_000_000  # rows · min(rows, columns) · classes that logistic takes on
+MOST_LOGISTIC = 30_000_000  # rows · min(rows, columns) · classes that logistic takes on: seconds
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,11 @@ def _choose_head(search: _Search, place: At) -> tuple[str, str]:
     told = ", ".join(
         f"{name} {checked(search.fit(place, name)).log_loss:.3f}" for name in (usual, *others)
     )
-    return best, f"{best} by log-loss on unseen rows ({told})"
+    if best == usual:
+        reason = f"{best}, the usual head for so many rows: none beat it by more than noise"
+    else:
+        reason = f"{best}, which beat {usual} by more than noise"
+    return best, f"{reason} (log-loss on unseen rows: {told})"
 
 
 def _table(search: _Search, place: At, name: str) -> tuple[Tried, ...]:
