@@ -104,6 +104,22 @@ def test_many_small_segments_become_one() -> None:
     assert Shelf("p").rows(keys(5, 60), "000")[:][:, 0].tolist() == [5, 60]
 
 
+def test_joining_keeps_what_is_large_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SEGMENT_BYTES", 4000)
+    shelf = Shelf("p")
+    shelf.add(keys(*range(1000, 1060)), values(*range(1000, 1060)))  # larger than half a piece
+    (large,) = shelf.folder.iterdir()
+    for name in range(MANY_SEGMENTS + 6):
+        shelf.add(keys(name), values(name))
+    shelf.tidy()
+    sizes = [path.stat().st_size for path in shelf.folder.iterdir()]
+    assert large.exists()
+    assert 2 <= len(sizes) < 10
+    assert max(s for s in sizes if s != large.stat().st_size) < 5000
+    held = Shelf("p")
+    assert held.rows(keys(3, 1005, 69), "000")[:][:, 0].tolist() == [3, 1005, 69]
+
+
 def test_the_limit_removes_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = []
     for number in range(4):
@@ -114,6 +130,9 @@ def test_the_limit_removes_what_was_used_longest_ago(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0.0001")  # 100 kB: two of four
     trim(paths[0].parent)
     assert [p.exists() for p in paths] == [True, False, False, True]
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0")  # what was computed just now goes last
+    trim(paths[0].parent)
+    assert not any(p.exists() for p in paths)
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
@@ -133,6 +152,50 @@ def test_clear_by_age(own_cache: Path) -> None:
     assert clear()[0] == 1
     assert list(entries()) == []
     assert list(own_cache.iterdir()) == []
+
+
+def test_files_of_others_in_the_cache_folder_are_left_alone(own_cache: Path) -> None:
+    Shelf("p").add(keys(1), values(1))
+    thesis = own_cache / "Documents" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    (own_cache / "empty").mkdir()
+    assert clear()[0] == 1
+    assert thesis.read_text() == "years of work"
+    assert (own_cache / "empty").is_dir()
+    assert all("Documents" not in path.parts for path, _, _ in entries())
+
+
+def test_a_cache_that_only_another_user_may_write_is_still_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1), values(1))
+
+    def refuse(*arguments: object, **how: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert keys(1)[0] in Shelf("p")
+    assert len(list(shelf.folder.iterdir())) == 1
+
+
+def test_what_the_cache_keeps_can_be_read_by_others() -> None:
+    before = os.umask(0o022)
+    try:
+        shelf = Shelf("p")
+        shelf.add(keys(1), values(1))
+        (path,) = shelf.folder.iterdir()
+        assert path.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+def test_rows_and_digests_must_agree(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 2 rows for 1 digests"):
+        write_segment(tmp_path, [bytes.fromhex(k) for k in keys(1)], values(1, 2))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(own_cache: Path) -> None:

@@ -7,7 +7,9 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import regraft
 from regraft.errors import CutError, DataError, OptionError
@@ -129,8 +131,62 @@ def test_what_was_fitted_predicts_the_same_after_loading(flat: Path, net, tmp_pa
     loaded = regraft.load(tmp_path / "run", backbone=net)
     assert loaded.predict(flat) == run.predict(flat)
     again = loaded.evaluate(flat)
-    assert again["n"] == 30
     assert again["cache"]["misses"] == 0
+    # a run knows what it learned from, and scores only the rest; a bundle does not know
+    assert (again["n"], again["trained_on"]) == (6, 24)
+    assert again["accuracy"] == run.report["test"]["accuracy"] == run.evaluate(flat)["accuracy"]
+    shipped = regraft.load(tmp_path / "run" / "bundle", backbone=net).evaluate(flat)
+    assert (shipped["n"], shipped["trained_on"]) == (30, 0)
+
+
+def test_nothing_is_left_to_score(flat: Path, net, tmp_path: Path) -> None:
+    run = regraft.fit(flat, net)
+    data = regraft.images(flat)
+    ids = {e.id for e in data.examples if digest(e.read()) in run.model.trained}
+    known = data.only(tuple(e for e in data.examples if e.id in ids))
+    with pytest.raises(DataError, match="was trained on all of these 24 files"):
+        run.evaluate(known)
+    for path in flat.rglob("*.png"):
+        new = tmp_path / "bad" / path.relative_to(flat)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 30 files in .* could be read"):
+        run.evaluate(tmp_path / "bad")
+
+
+def test_copies_in_training_do_not_vouch_for_each_other(tmp_path: Path, net) -> None:
+    """Noise has nothing to learn: copies left in while one is left out would score 100 %."""
+    random = np.random.default_rng(0)
+    for kind in ("a", "b"):
+        home = tmp_path / "data" / kind
+        home.mkdir(parents=True)
+        for number in range(20):
+            pixels = random.integers(0, 256, (24, 24, 3), np.uint8)
+            for copy in range(3):
+                Image.fromarray(pixels).save(home / f"{number}-{copy}.png")
+    for head in ("ridge", "logistic", "prototypes", "auto"):
+        held = regraft.fit(tmp_path / "data", net, head=head).report["validation"]
+        assert held["accuracy"] < 0.8, head
+
+
+def test_copies_in_validation_are_not_scored(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 4, parts=("train", "val", "test"))
+    shutil.copy(data / "train" / "dots" / "000.png", data / "val" / "dots" / "copy.png")
+    report = regraft.fit(data, net).report
+    assert report["leaks"] == ["val/dots/copy.png"]
+    assert report["validation"]["n"] == 12
+
+
+def test_test_data_of_which_nothing_can_be_read(flat: Path, tmp_path: Path, net) -> None:
+    (tmp_path / "bad" / "dots").mkdir(parents=True)
+    (tmp_path / "bad" / "dots" / "x.png").write_bytes(b"no")
+    with pytest.raises(DataError, match="none of the 1 files given to test on"):
+        regraft.fit(flat, net, test=tmp_path / "bad")
+
+
+def test_only_the_test_part_of_the_data_to_test_on(parted: Path, flat: Path, net) -> None:
+    report = regraft.fit(flat, net, test=parted).report
+    assert report["test"]["n"] + len(report["leaks"]) == 18
 
 
 @pytest.mark.parametrize("at", ["stem", "middle", "stem+top", "end"])
@@ -171,7 +227,7 @@ def test_not_one_readable_file(tmp_path: Path, net) -> None:
     data = write_folder(tmp_path / "data", 2)
     for path in data.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of the 6 images in .* could be read"):
+    with pytest.raises(DataError, match=r"none of the 6 files in .* could be read"):
         regraft.fit(data, net)
 
 
@@ -197,6 +253,8 @@ def test_wrong_options(flat: Path, net, tmp_path: Path) -> None:
         regraft.fit(flat, net, head="rigde")
     with pytest.raises(CutError, match=r"no stage 'stemm'.* Did you mean 'stem'"):
         regraft.fit(flat, net, at="stemm")
+    with pytest.raises(OptionError, match="--seed must be 0 or more, got -1"):
+        regraft.fit(flat, net, seed=-1)
     with pytest.raises(OptionError, match="depths must be one of"):
         regraft.fit(flat, net, depths="some")
     run = regraft.fit(flat, net)

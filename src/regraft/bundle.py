@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from regraft.errors import BundleError
-from regraft.files import digest, digest_file, sync
+from regraft.files import digest, digest_file, fresh_folder, sync
 from regraft.schema import BundleConfig, check
 
 FORMAT = 1
@@ -74,8 +73,10 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
     check(BundleConfig, bundle.config, CONFIG)
     if folder.exists():
         raise BundleError(f"{folder} exists; name a folder that does not, or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
+    try:
+        part = fresh_folder(folder.parent)
+    except OSError as problem:
+        raise BundleError(f"{folder} cannot be made: {problem.strerror}.") from problem
     try:
         (part / CONFIG).write_bytes(pretty(bundle.config))
         arrays = {name: np.ascontiguousarray(array) for name, array in bundle.arrays.items()}
@@ -90,9 +91,7 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
                 sums[path.name] = digest_file(file)
         (part / CHECKSUMS).write_bytes(pretty(sums))
         for path in part.iterdir():
-            path.chmod(0o644)
             sync(path)
-        part.chmod(0o755)
         part.rename(folder)
         sync(folder.parent)
     except OSError as problem:

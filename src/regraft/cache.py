@@ -17,6 +17,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,17 @@ import numpy as np
 import xxhash
 
 from regraft.errors import CacheError
-from regraft.files import DIGEST_BYTES, cache_dir, whole_file
+from regraft.files import DIGEST_BYTES, cache_dir, is_sealed, touch, whole_file
 
 log = logging.getLogger("regraft")
 
 KEYS = "digests"
 DEFAULT_LIMIT_BYTES = 20 * 1024**3
 MANY_SEGMENTS = 64
+#: Segments are written, and joined, up to about this size.
+SEGMENT_BYTES = 32 * 1024**2
+#: All that regraft keeps in the cache folder; nothing else in there is ever touched.
+FOLDERS = ("activations", "backbones", "precision", "trunks")
 
 
 class Segment:
@@ -53,6 +58,8 @@ class Segment:
         if seal != checksum(header, self._body):
             raise ValueError("the checksum does not match")
         self._header = header
+        self.names = tuple(header)
+        self.bytes = int(self._body.size)
         self.digests = self.array(KEYS).reshape(-1, DIGEST_BYTES)
 
     def array(self, name: str) -> np.ndarray:
@@ -77,6 +84,9 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
     the checksum of a body that is streamed, not joined in memory first.
     """
     keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+    for name, array in arrays.items():
+        if len(array) != len(keys):
+            raise ValueError(f"output '{name}' has {len(array)} rows for {len(keys)} digests")
     # float32 first, so that every array starts on a multiple of four bytes
     parts: dict[str, np.ndarray] = {
         name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())
@@ -121,13 +131,15 @@ class Shelf:
     def _open(self, path: Path) -> None:
         try:
             segment = Segment(path)
-            os.utime(path)  # last use, for the size limit
-        except FileNotFoundError:  # another process cleared it just now
+        except OSError as problem:  # cleared by another process just now, or not ours to read
+            log.debug("cache entry %s is not used: %s", path, problem)
             return
-        except (ValueError, KeyError, TypeError, OSError) as problem:
+        except (ValueError, KeyError, TypeError) as problem:
             log.warning("cache entry %s is damaged (%s): computing it again", path, problem)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a cache that is only readable keeps it
+                path.unlink(missing_ok=True)
             return
+        touch(path)
         number = len(self._segments)
         self._segments.append(segment)
         for row, key in enumerate(segment.digests):
@@ -148,17 +160,32 @@ class Shelf:
         return Rows([s.array(name) for s in self._segments], places.reshape(-1, 2))
 
     def tidy(self) -> None:
-        """Join many small segments into one, so that a thousand small additions stay quick."""
-        if len(self._segments) <= MANY_SEGMENTS:
+        """Join many small segments into few, so that a thousand small additions stay quick.
+
+        Segments of half the usual size and more stay as they are; never more than about
+        SEGMENT_BYTES are in memory.
+        """
+        small = [s for s in self._segments if s.bytes < SEGMENT_BYTES // 2]
+        if len(small) <= MANY_SEGMENTS:
             return
-        old = [segment.path for segment in self._segments]
-        names = [n for n in self._segments[0]._header if n != KEYS]
-        digests = [key.hex() for key in self._places]
-        self.add(digests, {name: self.rows(digests, name)[:] for name in names})
-        kept = self._segments[-1].path
-        for path in old:
-            if path != kept:
-                path.unlink(missing_ok=True)
+        batch: list[Segment] = []
+        for segment in small:
+            if sum(s.bytes for s in batch) + segment.bytes > SEGMENT_BYTES:
+                self._join(batch)
+                batch = []
+            batch.append(segment)
+        self._join(batch)
+
+    def _join(self, batch: list[Segment]) -> None:
+        """One segment in the place of several. A row that two of them hold is kept once."""
+        rows = {key.tobytes(): (s, i) for s in batch for i, key in enumerate(s.digests)}
+        names = [name for name in batch[0].names if name != KEYS]
+        arrays = {n: np.stack([s.array(n)[i] for s, i in rows.values()]) for n in names}
+        kept = write_segment(self.folder, list(rows), arrays)
+        self._open(kept)
+        for segment in batch:
+            if segment.path != kept:
+                segment.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -196,8 +223,12 @@ class Rows:
 
 
 def entries(root: Path | None = None) -> Iterator[tuple[Path, int, float]]:
-    """Every file of the cache with its size in bytes and the time of its last use."""
-    for path in sorted((root or cache_dir()).rglob("*")):
+    """Every file of the cache with its size in bytes and the time of its last use.
+
+    A file that somebody else put beside the cache's own folders is none of ours.
+    """
+    base = root or cache_dir()
+    for path in sorted(p for name in FOLDERS for p in (base / name).rglob("*")):
         try:
             stat = path.stat()
         except OSError:
@@ -221,16 +252,16 @@ def limit_bytes() -> int:
 
 
 def trim(keep: Path, root: Path | None = None) -> int:
-    """Remove the activations used longest ago until the limit holds; `keep`'s stay. Bytes freed."""
+    """Remove the activations used longest ago until the limit holds, `keep`'s last. Bytes freed."""
     held = [e for e in entries(root) if e[0].suffix == ".safetensors"]
     over = sum(size for _, size, _ in held) - limit_bytes()
     freed = 0
-    for path, size, _ in sorted(held, key=lambda entry: entry[2]):
+    # What was computed just now goes last: an open map stays readable after its file is gone.
+    for path, size, _ in sorted(held, key=lambda entry: (entry[0].parent == keep, entry[2])):
         if freed >= over:
             break
-        if path.parent != keep and "activations" in path.parts:
-            path.unlink(missing_ok=True)
-            freed += size
+        path.unlink(missing_ok=True)
+        freed += size
     return freed
 
 
@@ -243,14 +274,16 @@ def clear(older_seconds: float = 0.0, root: Path | None = None) -> tuple[int, in
             path.unlink(missing_ok=True)
             files, freed = files + 1, freed + size
     base = root or cache_dir()
-    for folder in sorted((p for p in base.rglob("*") if p.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    for name in FOLDERS:
+        folders = [base / name, *(p for p in (base / name).rglob("*") if p.is_dir())]
+        for folder in sorted(folders, reverse=True):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
     return files, freed
 
 
 def verify(root: Path | None = None) -> list[Path]:
-    """The segments that are not what was written; they stay where they are."""
+    """The segments and trunks that are not what was written; they stay where they are."""
     bad = []
     for path, _, _ in entries(root):
         if path.suffix == ".safetensors":
@@ -258,4 +291,5 @@ def verify(root: Path | None = None) -> list[Path]:
                 Segment(path)
             except (ValueError, KeyError, TypeError, OSError):
                 bad.append(path)
-    return bad
+    trunks = (root or cache_dir()) / "trunks"
+    return bad + sorted(p for p in trunks.glob("[!.]*") if p.is_dir() and not is_sealed(p))

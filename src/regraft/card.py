@@ -24,7 +24,7 @@ def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
             f"- Weights: blake2b `{backbone['digest']}`"
             + (f", revision `{backbone['revision']}`." if backbone["revision"] else "."),
             f"- Features: pooled output of {_list(config['at'])}.",
-            f"- Head: {config['head'].get('kind', 'unknown')}, seed {config['seed']}.",
+            f"- Head: {config['head']['name']}, seed {config['seed']}.",
             f"- Made with regraft {config['regraft']}.",
             "",
             "## Use",

@@ -11,7 +11,7 @@ from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
-from regraft.features import Progress, compute, pipeline, tap_name
+from regraft.features import Progress, compute, pipeline, refuse_nothing, tap_name
 from regraft.files import whole_file
 
 CHUNK_ROWS = 4096
@@ -36,6 +36,7 @@ def embed(
 
     Raises:
         OptionError: `out` exists.
+        DataError: not one file could be read.
         MissingExtra: pyarrow is not installed.
     """
     arrow = need_extra("pyarrow", "tables", "regraft embed")
@@ -47,8 +48,10 @@ def embed(
     tap = Tap(net.index(at), True)
     pipe = pipeline(net, [tap], device=device, threads=threads)
     found = compute(held.examples, pipe, progress)
+    skipped = (*held.skipped, *found.skipped)
+    refuse_nothing(found, skipped, held.root)
     rows = found.rows[tap_name(tap)]
-    width = rows.shape[1] if len(rows) else 0
+    width = rows.shape[1]
     kind = arrow.list_(arrow.float32(), width)
     schema = arrow.schema(
         [
@@ -76,7 +79,6 @@ def embed(
                 arrow.FixedSizeListArray.from_arrays(flat, width),
             ]
             writer.write_table(arrow.table(columns, schema=schema))
-    skipped = (*held.skipped, *found.skipped)
     return {
         "out": str(out),
         "backbone": net.info.name,

@@ -9,6 +9,7 @@ engine runs; only a window of rows is ever in memory.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -24,17 +25,17 @@ import numpy as np
 from regraft import engine as engines
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
-from regraft.cache import Rows, Shelf, trim
+from regraft.cache import SEGMENT_BYTES, Rows, Shelf, trim
 from regraft.data import Example, Skipped, decoder
 from regraft.data.decoders import Decoder
 from regraft.engine import Engine, Session, Trunk, precision
-from regraft.errors import BadFile, OptionError
-from regraft.files import cache_dir, digest, digest_of
+from regraft.errors import BadFile, DataError, EngineError, OptionError
+from regraft.files import cache_dir, digest, digest_of, visible
 from regraft.inputs import Row
 
+log = logging.getLogger("regraft")
+
 FORMAT = 1
-#: Activations are put on disk in pieces of about this size, so that a killed run keeps its work.
-SEGMENT_BYTES = 32 * 1024**2
 Progress = Callable[[int, int], None]
 
 
@@ -74,6 +75,7 @@ class Pipeline:
             "decoder": decoder(self.info.input.modality).fingerprint(self.info.input),
             "input": self.info.input.json(),
             "weights": self.info.digest,
+            "network": self.info.network,
             # Which outputs are asked for changes what an engine fuses, and so the last bits.
             "taps": self.names,
             "engine": self.engine.fingerprint(self.device, self.precision),
@@ -98,6 +100,7 @@ class Pipeline:
             "format": FORMAT,
             "input": self.info.input.json(),
             "weights": self.info.digest,
+            "network": self.info.network,
             "outputs": outputs,
         }
         return Trunk(key, outputs, self.names, build, self.info.input.example())
@@ -196,8 +199,7 @@ def pipeline(
         OptionError: an argument with a value it cannot have.
         EngineError: no engine runs on the device.
     """
-    where = engines.resolve_device(device)
-    runner = engines.pick(where) if engine == "auto" else engines.engine(engine)
+    where, runner = _place(device, engine)
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
     chosen = "" if precision == "auto" else precision
@@ -209,6 +211,27 @@ def pipeline(
         found = _recorded(made) if len(tried) > 1 else tried[0]
         made = replace(made, precision=found or "")
     return made
+
+
+def _place(device: str, engine: str) -> tuple[str, Engine]:
+    """Where to run and with what; 'auto' falls back to the CPU where a GPU cannot be used."""
+    where = engines.resolve_device(device)
+    if engine != "auto":
+        return where, engines.engine(engine)
+    try:
+        return where, engines.pick(where)
+    except EngineError as problem:
+        if device != "auto" or where == "cpu":
+            raise
+        log.warning("%s Going on with the CPU.", problem)
+        return "cpu", engines.pick("cpu")
+
+
+def refuse_nothing(found: Features, skipped: Sequence[Skipped], root: str) -> None:
+    """Raise a DataError that names the first reason if not one example could be read."""
+    if not found.examples:
+        first = f" ({visible(skipped[0].file)}: {skipped[0].reason})" if skipped else ""
+        raise DataError(f"none of the {len(skipped)} files in {root} could be read{first}.")
 
 
 def compute(
@@ -254,8 +277,7 @@ class _Pass:
         self.digests: list[str | None] = [None] * len(examples)
         self.skipped: list[Skipped] = []
         self._running: deque[str] = deque()
-        self._keys: list[str] = []
-        self._outputs: list[tuple[np.ndarray, ...]] = []
+        self._kept: list[tuple[str, tuple[np.ndarray, ...]]] = []
         self._bytes = 0
         self._done = 0
 
@@ -294,18 +316,18 @@ class _Pass:
                 self.progress(self._done, len(self.examples))
 
     def _keep(self, outputs: tuple[np.ndarray, ...]) -> None:
-        self._keys.append(self._running.popleft())
-        self._outputs.append(outputs)
+        self._kept.append((self._running[0], outputs))  # in one step: Ctrl-C may come after any
+        self._running.popleft()
         self._bytes += sum(array.nbytes for array in outputs)
         if self._bytes >= SEGMENT_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        if self._keys:
-            columns = zip(*self._outputs, strict=True)
+        kept, self._kept, self._bytes = self._kept, [], 0
+        if kept:
+            columns = zip(*(outputs for _, outputs in kept), strict=True)
             arrays = {n: np.stack(c) for n, c in zip(self.pipe.names, columns, strict=True)}
-            self.shelf.add(self._keys, arrays)
-        self._keys, self._outputs, self._bytes = [], [], 0
+            self.shelf.add([key for key, _ in kept], arrays)
 
 
 class Loader:
@@ -362,7 +384,7 @@ def _recorded(pipe: Pipeline) -> str | None:
 
 def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
     """Measure on rows spread over the examples, so that no class stands for all."""
-    step = max(1, len(examples) // precision.CHECK_ROWS)
-    loaded = Loader(pipe, None).each(examples[::step][: precision.CHECK_ROWS])
+    spread = np.linspace(0, len(examples) - 1, min(len(examples), precision.CHECK_ROWS))
+    loaded = Loader(pipe, None).each([examples[int(place)] for place in spread])
     rows = [pair[1] for pair in loaded if not isinstance(pair, Skipped) and pair[1] is not None]
     return precision.decide(_record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows)

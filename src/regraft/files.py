@@ -7,12 +7,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 DIGEST_BYTES = 32
+SEAL = "seal.json"
 
 
 def cache_dir() -> Path:
@@ -61,12 +62,70 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     part = Path(name)
     try:
+        part.chmod(0o666 & ~umask())
         yield part
         sync(part)
         part.replace(path)
         sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def fresh_folder(parent: Path) -> Path:
+    """A new hidden folder in `parent`, to be filled and then renamed to its place."""
+    parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".part-", dir=parent))
+    made.chmod(0o777 & ~umask())
+    return made
+
+
+def umask() -> int:
+    """What files and folders of this process are not to be allowed.
+
+    The system tells it only by setting it, so it is asked once, before any thread is started.
+    """
+    global _umask
+    if _umask is None:
+        _umask = os.umask(0o022)
+        os.umask(_umask)
+    return _umask
+
+
+_umask: int | None = None
+
+
+def seal(folder: Path) -> None:
+    """Write the digest of every file in `folder` beside them, and all of it to disk."""
+    files = sorted(folder.iterdir())
+    sums = {path.name: digest(path.read_bytes()) for path in files}
+    (folder / SEAL).write_text(json.dumps(sums))
+    for path in (*files, folder / SEAL):
+        sync(path)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether `folder` holds the very files and bytes that were sealed."""
+    try:
+        sums = json.loads((folder / SEAL).read_text())
+        names = {path.name for path in folder.iterdir()} - {SEAL}
+        return names == set(sums) and all(
+            digest((folder / name).read_bytes()) == value for name, value in sums.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def touch(path: Path) -> None:
+    """Note that `path` was used now, where it can be written."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def visible(text: str) -> str:
+    """`text` on one line, as any terminal or log shows it: control characters spelled out."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
 
 
 def write_whole(path: Path, data: bytes) -> None:

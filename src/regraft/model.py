@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,11 +20,25 @@ from regraft.bundle import Bundle
 from regraft.card import card
 from regraft.data import Dataset
 from regraft.data.sources import bare, labelled
-from regraft.errors import BundleError
+from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
-from regraft.features import Features, Pipeline, Progress, compute, pipeline, tap_name
+from regraft.features import (
+    Features,
+    Pipeline,
+    Progress,
+    compute,
+    pipeline,
+    refuse_nothing,
+    tap_name,
+)
+from regraft.files import DIGEST_BYTES
 from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
+
+log = logging.getLogger("regraft")
+
+#: Beside a run's bundle: what it learned from. Not in the bundle, since it tells who was in it.
+TRAINED = "trained.json"
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,8 @@ class Model:
         metrics: scores from when it was made, as plain data.
         features: which decoder and engine made the features that the head was fitted on.
         seed: of the run that made it.
+        trained: digests of the examples that it learned from, as far as they are known: a run
+            folder keeps them, a bundle does not.
     """
 
     backbone: Backbone
@@ -63,6 +81,7 @@ class Model:
     metrics: dict[str, Any]
     features: dict[str, Any]
     seed: int = 0
+    trained: frozenset[str] = frozenset()
 
     def pipeline(self, device: str = "auto", threads: int | None = None) -> Pipeline:
         """What computes the features that the head reads."""
@@ -109,13 +128,19 @@ class Model:
     ) -> dict[str, Any]:
         """Scores on labelled data: see `regraft.evaluate`; with `skipped` and the pass's `counts`.
 
-        A data set that has a test part is scored on it alone, else on all of it.
+        A data set that has a test part is scored on it alone, else on all of it. Files that the
+        model was trained on (`trained`) are counted in `trained_on` and not scored.
+
+        Raises:
+            DataError: nothing is left to score on.
         """
         held = labelled(data, self.backbone.input.modality, least_classes=1)
-        examples = held.part("test") or held.examples
-        found = compute(examples, self.pipeline(device, threads), progress)
+        found = compute(held.scored(), self.pipeline(device, threads), progress)
         skipped = (*held.skipped, *found.skipped)
-        return score(self, found) | {
+        refuse_nothing(found, skipped, held.root)
+        unseen = self._unseen(found)
+        return score(self, unseen) | {
+            "trained_on": len(found.examples) - len(unseen.examples),
             "skipped": [{"file": s.file, "reason": s.reason} for s in skipped],
             "cache": {
                 "state": found.counts.state,
@@ -123,6 +148,19 @@ class Model:
                 "misses": found.counts.misses,
             },
         }
+
+    def _unseen(self, found: Features) -> Features:
+        """The rows that the model did not learn from: only on those a score means anything."""
+        left = np.array([digest not in self.trained for digest in found.digests], bool)
+        if not left.any():
+            raise DataError(
+                f"the model was trained on all of these {len(left)} files; name others to score on."
+            )
+        if not left.all():
+            log.warning(
+                "%d of %d files were trained on and are not scored", (~left).sum(), len(left)
+            )
+        return found.take(np.flatnonzero(left))
 
     def save(self, folder: str | Path, *, standalone: bool = False) -> Path:
         """Write the bundle to `folder`, which must not exist.
@@ -159,7 +197,9 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         BundleError: it is no bundle, was changed, or does not fit `backbone`.
     """
     folder = Path(path)
+    trained: frozenset[str] = frozenset()
     if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
+        trained = read_trained(folder / TRAINED)
         folder = folder / "bundle"
     held = bundle.read(folder)
     info = BackboneInfo.from_json(held.config["backbone"])
@@ -167,6 +207,12 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         raise BundleError(
             f"{folder} was made on the weights {info.digest[:12]}…, the backbone "
             f"given has {backbone.info.digest[:12]}…."
+        )
+    if backbone is not None and backbone.info.network != info.network:
+        raise BundleError(
+            f"{folder} was made on the network {info.network[:12]}…, the backbone given has the "
+            f"same weights and computes something else with them ({backbone.info.network[:12]}…): "
+            "pass the network as it was."
         )
     if backbone is None and info.source == "module" and held.weights is None:
         raise BundleError(
@@ -193,7 +239,25 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         held.metrics,
         held.config["features"],
         held.config["seed"],
+        trained,
     )
+
+
+def read_trained(path: Path) -> frozenset[str]:
+    """The digests of the files that a run learned from, as its folder keeps them.
+
+    Raises:
+        BundleError: the file is there and is no list of digests.
+    """
+    if not path.exists():
+        return frozenset()
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(one, str) and len(one) == 2 * DIGEST_BYTES for one in digests):
+            raise ValueError("an entry is no digest")
+    except (OSError, ValueError, TypeError) as problem:
+        raise BundleError(f"{path} must be a list of digests ({problem}); fit again.") from problem
+    return frozenset(digests)
 
 
 def taps(info: BackboneInfo, at: Sequence[str]) -> tuple[Tap, ...]:

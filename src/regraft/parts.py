@@ -31,8 +31,9 @@ class Parts:
         test: rows that only scores are computed on; empty if there are too few to spare any.
         classes: labels of the training rows, sorted.
         kind: where the test rows come from.
-        leaks: ids of test examples whose bytes are those of a training or validation example;
-            they are not among the test rows, since a score on them would be a lie.
+        leaks: ids of test and validation examples whose bytes are those of an example that is
+            trained on; they are not scored, since such a score would be a lie.
+        groups: (N,) equal for training rows of equal bytes, None if no two are equal.
     """
 
     train: Features
@@ -41,15 +42,17 @@ class Parts:
     classes: tuple[str, ...]
     kind: str
     leaks: tuple[str, ...] = ()
+    groups: NDArray[np.int64] | None = None
 
 
-def divide(features: Features, own: int, seed: int) -> Parts:
+def divide(features: Features, own: int, seed: int, given: int = 0) -> Parts:
     """Divide by what the data say; without a test part hold a fifth out, stratified, by content.
 
     Args:
         features: the data set's own rows, then those given to test on.
         own: how many are the data set's own.
         seed: of the held-out part.
+        given: how many files were given to test on, readable or not.
 
     Raises:
         DataError: fewer than two classes are left to train on, or the validation part has a class
@@ -58,14 +61,16 @@ def divide(features: Features, own: int, seed: int) -> Parts:
     splits = np.array([example.split or "" for example in features.examples])
     held = splits == "test"
     kind = GIVEN if own < len(splits) else IN_DATA
+    if given and kind != GIVEN:
+        raise DataError(f"none of the {given} files given to test on could be read.")
     if not held.any():
         held, kind = _hold_out(features, splits, seed), HELD_OUT
     val = (splits == "val") & ~held
     train = ~held & ~val
-    seen = {features.digests[i] for i in np.flatnonzero(~held)}
-    leaked = held & np.array([digest in seen for digest in features.digests])
+    leaked = _copies(features, val, train) | _copies(features, held, train | val)
     leaks = tuple(features.examples[i].id for i in np.flatnonzero(leaked))
-    parts = [features.take(np.flatnonzero(mask)) for mask in (train, val, held & ~leaked)]
+    masks = (train, val & ~leaked, held & ~leaked)
+    parts = [features.take(np.flatnonzero(mask)) for mask in masks]
     classes = tuple(sorted({e.label for e in parts[0].examples if e.label is not None}))
     if len(classes) < 2:
         got = f"only '{classes[0]}'" if classes else "none"
@@ -78,7 +83,21 @@ def divide(features: Features, own: int, seed: int) -> Parts:
             f"the validation part has the class '{sorted(map(str, unknown))[0]}', "
             "which no training image has; add some or take it out."
         )
-    return Parts(parts[0], parts[1], parts[2], classes, kind, leaks)
+    return Parts(parts[0], parts[1], parts[2], classes, kind, leaks, _groups(parts[0]))
+
+
+def _copies(
+    features: Features, which: NDArray[np.bool_], of: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(N,) those rows of `which` whose bytes are the bytes of a row in `of`."""
+    seen = {features.digests[i] for i in np.flatnonzero(of)}
+    return np.asarray(which & np.array([digest in seen for digest in features.digests], bool))
+
+
+def _groups(features: Features) -> NDArray[np.int64] | None:
+    """(N,) one number per distinct content, None if all differ."""
+    _, numbers = np.unique(np.array(features.digests), return_inverse=True)
+    return None if len(set(features.digests)) == len(features.digests) else numbers
 
 
 def numbers(features: Features, classes: tuple[str, ...]) -> NDArray[np.int64]:

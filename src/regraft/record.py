@@ -3,6 +3,7 @@
 run.toml       the resolved settings; `regraft fit run.toml` repeats the run
 report.json    scores, timings, counts, what was left out
 tried.json     every stage and head that was tried
+trained.json   digests of the files that it learned from: they are never scored
 log.txt        the same for people
 bundle/        what one ships
 """
@@ -10,18 +11,17 @@ bundle/        what one ships
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from regraft.bundle import pretty
 from regraft.errors import OptionError
-
-if TYPE_CHECKING:
-    from regraft.model import Model
+from regraft.files import fresh_folder, visible
+from regraft.model import TRAINED, Model
 
 SETTINGS, REPORT, TRIED, LOG, BUNDLE = "run.toml", "report.json", "tried.json", "log.txt", "bundle"
 
@@ -33,6 +33,8 @@ def free(folder: Path) -> None:
     parent = folder.absolute().parent
     while not parent.exists():
         parent = parent.parent
+    if parent.is_dir() and not os.access(parent, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {folder} cannot be made: {parent} cannot be written.")
     if not parent.is_dir():
         raise OptionError(f"--out {folder} lies below {parent}, which is not a folder.")
 
@@ -47,16 +49,20 @@ def write_run(
 ) -> None:
     """Write the run folder, whole or not at all."""
     free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".run-", dir=folder.parent))
+    try:
+        part = fresh_folder(folder.parent)
+    except OSError as problem:
+        raise OptionError(f"--out {folder} cannot be made: {problem.strerror}.") from problem
     try:
         (part / SETTINGS).write_text(toml(settings), encoding="utf-8")
         (part / REPORT).write_bytes(pretty(report))
         (part / TRIED).write_bytes(pretty(tried))
         (part / LOG).write_text(story(report), encoding="utf-8")
+        (part / TRAINED).write_bytes(pretty(sorted(model.trained)))
         model.save(part / BUNDLE, standalone=standalone)
-        part.chmod(0o755)
         part.rename(folder)
+    except OSError as problem:
+        raise OptionError(f"--out {folder} cannot be written: {problem.strerror}.") from problem
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -77,8 +83,10 @@ def read_settings(path: Path, known: dict[str, type | tuple[type, ...]]) -> dict
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise OptionError(f"{path} is not a readable run.toml ({problem}).") from problem
+    except OSError as problem:
+        raise OptionError(f"{path} cannot be read: {problem.strerror}.") from problem
+    except ValueError as problem:
+        raise OptionError(f"{path} is not a run.toml ({problem}).") from problem
     for key, value in settings.items():
         if key not in known:
             raise OptionError(
@@ -107,5 +115,5 @@ def story(report: dict[str, Any]) -> str:
         f"{seconds['total']:.2f} s: features {seconds['features']:.2f}, "
         f"head {seconds['head']:.2f}; cache {report['cache']['state']}"
     )
-    lines += [f"left out {s['file']!r}: {s['reason']}" for s in report["skipped"]]
+    lines += [f"left out {visible(s['file'])}: {s['reason']}" for s in report["skipped"]]
     return "\n".join(lines) + "\n"

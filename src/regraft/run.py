@@ -17,8 +17,9 @@ from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
 from regraft.data.sources import labelled
-from regraft.errors import DataError, OptionError, did_you_mean
-from regraft.features import Pipeline, Progress, compute, pipeline, tap_name
+from regraft.errors import OptionError, did_you_mean
+from regraft.features import Pipeline, Progress, compute, pipeline, refuse_nothing, tap_name
+from regraft.files import visible
 from regraft.heads import HEADS
 from regraft.model import Model, Prediction
 from regraft.outcome import Clock, Found, Outcome, metrics, report, settings
@@ -118,7 +119,7 @@ def fit(
     """
     clock = Clock()
     tell = say or (lambda line: None)
-    check_options(head, depths)
+    check_options(head, depths, seed)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality)
     other = None if test is None else labelled(test, modality, least_classes=1)
@@ -133,13 +134,13 @@ def fit(
     both = _features(found, other, pipe, progress)
     pipe = replace(pipe, precision=both.all.precision)
     for file in both.skipped:
-        log.warning("left out %s: %s", file.file, file.reason)
-    parts = divide(both.all, both.own, seed)
+        log.warning("left out %s: %s", visible(file.file), file.reason)
+    parts = divide(both.all, both.own, seed, len(other.scored()) if other else 0)
     if parts.leaks:
         log.warning(
-            "%d test images are copies of training images and not scored (%s, …)",
+            "%d images to test or choose on are copies of training images and not scored (%s, …)",
             len(parts.leaks),
-            parts.leaks[0],
+            visible(parts.leaks[0]),
         )
     clock.lap("features")
     counts = both.all.counts
@@ -150,7 +151,10 @@ def fit(
     )
     clock.lap("head")
     tell(choice.why)
-    model = Model(net, choice.at, choice.fitted, parts.classes, {}, pipe.facts(), seed)
+    trained = frozenset((*parts.train.digests, *parts.val.digests))
+    model = Model(
+        net, choice.at, choice.fitted, parts.classes, {}, pipe.facts(), seed, trained=trained
+    )
     model = replace(model, metrics=metrics(model, parts))
     every = "all" if len(stages) == len(net.info.stages) else "at"
     outcome = Outcome(found, other, both, parts, pipe, choice, model, weights, every)
@@ -158,7 +162,7 @@ def fit(
     return Run(model, report(outcome, clock), settings(outcome), tried)
 
 
-def check_options(head: str, depths: str) -> None:
+def check_options(head: str, depths: str, seed: int) -> None:
     """Refuse what can be refused before anything is read.
 
     Raises:
@@ -169,6 +173,8 @@ def check_options(head: str, depths: str) -> None:
         raise OptionError(
             f"--head must be one of {', '.join(known)}, got '{head}'." + did_you_mean(head, known)
         )
+    if seed < 0:
+        raise OptionError(f"--seed must be 0 or more, got {seed}.")
     if depths not in DEPTHS:
         raise OptionError(f"depths must be one of {', '.join(DEPTHS)}, got '{depths}'.")
 
@@ -209,16 +215,12 @@ def _features(
     own = found.examples
     if other is not None:
         own = tuple(e for e in own if e.split != "test")
-    more = () if other is None else tuple(replace(e, split="test") for e in other.examples)
+    more = () if other is None else tuple(replace(e, split="test") for e in other.scored())
     features = compute((*own, *more), pipe, progress)
     skipped = (*found.skipped, *(other.skipped if other else ()), *features.skipped)
     mine = {id(example) for example in own}
     count = sum(id(example) in mine for example in features.examples)
-    if not features.examples:
-        first = f" ({skipped[0].file}: {skipped[0].reason})" if skipped else ""
-        raise DataError(
-            f"none of the {len(own) + len(more)} images in {found.root} could be read{first}."
-        )
+    refuse_nothing(features, skipped, found.root)
     return Found(features, count, skipped)
 
 
@@ -237,4 +239,5 @@ def _choose(
         head=head,
         seed=seed,
         validation=held,
+        groups=parts.groups,
     )

@@ -1,4 +1,4 @@
-"""Public contracts: what every backbone, built in or your own, promises.
+"""Public contracts: what every backbone, engine and head, built in or your own, promises.
 
 from regraft.testing import check_backbone
 check_backbone("resnet18")
@@ -10,7 +10,9 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from regraft.engine.contract import check_engine
 from regraft.errors import BackboneError
+from regraft.heads.contract import check_head
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from regraft.backbones import Backbone
     from regraft.stages import Flow, Stages
+
+__all__ = ["check_backbone", "check_engine", "check_head"]
 
 SEED = 7
 OTHER_SIZE = 32  # pixels more than the traced size, on the second try

@@ -87,7 +87,7 @@ def test_fit_says_everything_in_json(shell: Shell) -> None:
         report
     )
     names = sorted(p.name for p in (shell.home / "runs/data-1").iterdir())
-    assert names == ["bundle", "log.txt", "report.json", "run.toml", "tried.json"]
+    assert names == ["bundle", "log.txt", "report.json", "run.toml", "trained.json", "tried.json"]
 
 
 def test_fit_for_people_and_the_next_free_folder(shell: Shell) -> None:
@@ -108,7 +108,7 @@ def test_a_run_repeats_itself_from_its_toml(shell: Shell) -> None:
 
 
 def test_evaluate(shell: Shell) -> None:
-    scores = shell.json("evaluate", "runs/data-1", "data")
+    scores = shell.json("evaluate", "runs/data-1/bundle", "data")
     assert scores["n"] == 18
     assert scores["accuracy"] > 0.8
     assert [row["label"] for row in scores["per_class"]] == ["checks", "dots", "stripes"]
@@ -123,8 +123,10 @@ def test_predict_a_line_per_file_with_errors_among_them(shell: Shell) -> None:
     new.mkdir()
     picture("dots", 500).save(new / "a dot.png")
     (new / "broken.jpg").write_bytes(b"no")
+    picture("dots", 501).save(new / "new\nline ü.png")
     lines = shell("predict", "runs/data-1", "new", "--top", "2").stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert "new\\nline ü.png\t" in lines[2]
     assert re.fullmatch(r".*a dot\.png\t\w+ \d+\.\d %\t\w+ \d+\.\d %", lines[0])
     assert "broken.jpg\terror: " in lines[1]
     found = shell.json("predict", "runs/data-1", "new/a dot.png", "--top", "9")
@@ -208,7 +210,14 @@ def test_doctor_measures(shell: Shell) -> None:
         (["fit", "data", "--threads", "0"], "--threads must be 1 or more"),
         (["fit", "data", "--size", "-3"], "-3"),
         (["fit", "data", "--test", "nowhere"], "nowhere"),
-        (["fit", "missing.toml"], "missing.toml"),
+        (["fit", "missing.toml"], "missing.toml cannot be read: No such file"),
+        (["fit", "runs/data-1/run.toml", "--seed", "3"], "--seed cannot be given beside a run.t"),
+        (["fit", "data", "--seed", "-1"], "--seed must be 0 or more, got -1"),
+        (["fit", "data", "--out", "/proc/r9"], "--out /proc/r9 cannot be made"),
+        (["fit", "data", "--device", "cpu:3"], "got 'cpu:3'"),
+        (["fit", "data", "--threads", "x"], "See 'regraft fit --help'."),
+        (["embed", "data", "--out", "/proc/x.parquet"], "/proc"),
+        (["predict", "runs/data-1", "data", "--csv", "/proc/x.csv"], "/proc"),
         (["fit"], "Missing argument 'DATA'"),
         (["evaluate", "nowhere", "data"], "nowhere does not exist"),
         (["evaluate", "data", "data"], "not a regraft bundle"),
@@ -219,6 +228,31 @@ def test_doctor_measures(shell: Shell) -> None:
 )
 def test_every_mistake_is_one_sentence(arguments: list[str], said: str, shell: Shell) -> None:
     assert said in shell.sentence(*arguments)
+
+
+def test_a_name_that_the_terminal_cannot_show(shell: Shell) -> None:
+    picture("dots", 502).save(shell.home / "ü.png")
+    shell.environment["PYTHONIOENCODING"] = "ascii"
+    try:
+        assert "\\xfc.png" in shell("predict", "runs/data-1", "ü.png").stdout
+    finally:
+        del shell.environment["PYTHONIOENCODING"]
+
+
+def test_labels_that_the_model_does_not_know(shell: Shell) -> None:
+    (shell.home / "unknown" / "dog").mkdir(parents=True)
+    picture("dots", 503).save(shell.home / "unknown" / "dog" / "x.png")
+    said = shell("evaluate", "runs/data-1", "unknown").stdout
+    assert "the model has no class named dog" in said
+
+
+def test_a_cache_that_cannot_be_written(shell: Shell) -> None:
+    before = shell.environment["REGRAFT_CACHE"]
+    shell.environment["REGRAFT_CACHE"] = "/proc/nocache"
+    try:
+        assert "REGRAFT_CACHE" in shell.sentence("fit", "data")
+    finally:
+        shell.environment["REGRAFT_CACHE"] = before
 
 
 def test_help_and_version(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -26,7 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (fit, evaluate, predict, embed, inspect, backbones, doctor):
+VERBS = (fit, evaluate, predict, embed, inspect, backbones, doctor)
+for verb in VERBS:
     app.command(verb.NAME)(verb.command)
 app.add_typer(cache.app, name="cache")
 
@@ -48,6 +50,9 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may not fit the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -63,12 +68,17 @@ def run(arguments: list[str] | None = None) -> int:
         if type(problem).__name__ == "NoArgsIsHelpError":  # its message is the help itself
             print(said)
             return USER_ERROR
-        return fail(f"{said} See 'regraft --help'.")
+        inner = getattr(getattr(problem, "ctx", None), "info_name", None)
+        known = [verb.NAME for verb in VERBS]
+        verb = f"{inner} " if inner in known else ""
+        return fail(f"{said.rstrip('.')}. See 'regraft {verb}--help'.")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader, e.g. `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as problem:  # a disk or a folder that fails where nobody expected it
+        return fail(f"{problem.filename or 'a file'} cannot be used: {problem.strerror}.")
     if code == INTERRUPTED:
         print("interrupted; what was computed is kept in the cache", file=sys.stderr)
     return code if isinstance(code, int) else DONE

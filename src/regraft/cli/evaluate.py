@@ -6,6 +6,7 @@ from typing import Any
 
 from regraft.cli import options
 from regraft.cli.output import console, percent, print_json, progress_bar, show_warnings
+from regraft.files import visible
 
 NAME = "evaluate"
 
@@ -34,6 +35,10 @@ def show(scores: dict[str, Any]) -> None:
     """Scores for people, on stdout."""
     from rich.table import Table
 
+    if scores["balanced_accuracy"] is None:
+        unknown = ", ".join(map(visible, scores["unknown"]))
+        print(f"nothing to score: the model has no class named {unknown}")
+        return
     low, high = scores["accuracy_ci95"]
     print(
         f"accuracy    {percent(scores['accuracy'])} of {scores['n']} images, 95 % interval "
@@ -47,4 +52,4 @@ def show(scores: dict[str, Any]) -> None:
         table.add_row(row["label"], str(row["n"]), *cells)
     console().print(table)
     for file in scores["skipped"]:
-        print(f"left out {file['file']}: {file['reason']}")
+        print(f"left out {visible(file['file'])}: {file['reason']}")

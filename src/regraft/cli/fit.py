@@ -34,6 +34,7 @@ SETTINGS: dict[str, type | tuple[type, ...]] = {
 
 
 def command(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
@@ -55,7 +56,7 @@ def command(
     device: options.Device = "auto",
     threads: options.Threads = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-1, -2, …]")
+        Path | None, typer.Option(help="The run folder to make. \\[default: runs/NAME-1, -2, …]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, folds, random features.")] = 0,
     standalone: Annotated[
@@ -81,6 +82,7 @@ def command(
         "seed": seed,
     }
     if data.endswith(".toml"):
+        refuse_beside_toml(context)
         how = from_settings(read_settings(Path(data), SETTINGS))
     folder = out or next_folder(str(how["data"]))
     free(folder)
@@ -90,6 +92,17 @@ def command(
         print_json(run.report)
     else:
         show(run.report)
+
+
+def refuse_beside_toml(context: typer.Context) -> None:
+    """A run.toml decides everything; an option beside it would be ignored, so it is refused."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and name not in ("data", "out", "standalone", "json"):
+            raise OptionError(
+                f"--{name} cannot be given beside a run.toml; change its line in the file instead."
+            )
 
 
 def from_settings(settings: dict[str, Any]) -> dict[str, Any]:

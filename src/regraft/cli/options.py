@@ -20,22 +20,23 @@ Backbone = Annotated[
         "--backbone",
         "-b",
         help="A timm name; 'regraft backbones' lists them. "
-        "[default: the packaged EfficientNet-Lite0]",
+        "\\[default: the packaged EfficientNet-Lite0]",
     ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
-        "--weights", help="A local weight file, or 'random'. [default: the package's or the hub's]"
+        "--weights",
+        help="A local weight file, or 'random'. \\[default: the package's or the hub's]",
     ),
 ]
 Size = Annotated[
     int | None,
-    typer.Option("--size", help="Side of the network's input in pixels. [default: as trained]"),
+    typer.Option("--size", help="Side of the network's input in pixels. \\[default: as trained]"),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="For decoding and the engine. [default: all]")
+    int | None, typer.Option("--threads", help="For decoding and the engine. \\[default: all]")
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on the last line of stdout.")

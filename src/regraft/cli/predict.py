@@ -12,6 +12,7 @@ import typer
 from regraft.cli import options
 from regraft.cli.output import percent, print_json, progress_bar, show_warnings
 from regraft.errors import DataError, OptionError
+from regraft.files import visible
 
 if TYPE_CHECKING:
     from regraft.model import Prediction
@@ -55,9 +56,8 @@ def command(
             print(line(one, top))
     sys.stdout.flush()
     if all(one.error for one in found):
-        raise DataError(
-            f"none of the {len(found)} files could be read ({found[0].file}: {found[0].error})."
-        )
+        first = f"{visible(found[0].file)}: {found[0].error}"
+        raise DataError(f"none of the {len(found)} files could be read ({first}).")
 
 
 def plain(one: Prediction, top: int) -> dict[str, object]:
@@ -70,7 +70,7 @@ def plain(one: Prediction, top: int) -> dict[str, object]:
 
 def line(one: Prediction, top: int) -> str:
     """A prediction for people."""
-    name = one.file.encode("utf-8", "backslashreplace").decode()
+    name = visible(one.file)
     if one.error:
         return f"{name}\terror: {one.error}"
     ranked = list(one.probabilities.items())[:top]

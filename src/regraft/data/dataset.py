@@ -65,6 +65,10 @@ class Dataset:
         """The examples whose split is `split`."""
         return tuple(e for e in self.examples if e.split == split)
 
+    def scored(self) -> tuple[Example, ...]:
+        """What a score is computed on: the test part, or everything if there is none."""
+        return self.part("test") or self.examples
+
     def only(self, examples: tuple[Example, ...]) -> Dataset:
         """The same data set with these examples and the classes that are left."""
         classes = tuple(sorted({e.label for e in examples if e.label is not None}))

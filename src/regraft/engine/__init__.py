@@ -8,6 +8,7 @@ An engine is one file with a class that fulfils `Engine`, and one line in `ENGIN
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,6 +29,9 @@ ENGINES = {
 }
 
 Activations = tuple["np.ndarray", ...]
+
+CPU_ONLY = "runs on the CPU only"
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,10 @@ def pick(device: str) -> Engine:
         reason = made.missing(device)
         if not reason:
             return made
-        reasons.append(f"{name}: {reason}")
+        if reason != CPU_ONLY:
+            reasons.append(reason)
     raise EngineError(
-        f"device '{device}' cannot be used here ({'; '.join(reasons)}); use --device cpu."
+        f"--device {device} cannot be used here ({'; '.join(reasons)}); use --device cpu."
     )
 
 
@@ -126,6 +131,6 @@ def resolve_device(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda", "mps"):
+    if not _DEVICE.fullmatch(device):
         raise OptionError(f"--device must be auto, cpu, cuda, cuda:N or mps, got '{device}'.")
     return device

@@ -7,24 +7,22 @@ row then depend neither on its batch-mates nor on the number of threads.
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regraft.engine import Activations, Trunk
-from regraft.errors import EngineError
-from regraft.files import digest, sync
+from regraft.engine import CPU_ONLY, Activations, Trunk
+from regraft.errors import CacheError, EngineError
+from regraft.files import fresh_folder, is_sealed, seal, sync, touch
 from regraft.inputs import Row
 
 if TYPE_CHECKING:
     import numpy as np
 
-GRAPH, WEIGHTS, SEAL = "trunk.xml", "trunk.bin", "seal.json"
+GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"
 _HINTS = {"f32": "f32", "bf16": "bf16"}
 
 
@@ -35,7 +33,7 @@ class OpenVinoEngine:
 
     def missing(self, device: str) -> str:
         if device != "cpu":
-            return "runs on the CPU only"
+            return CPU_ONLY
         try:
             version("openvino")
         except PackageNotFoundError:
@@ -63,6 +61,8 @@ class OpenVinoEngine:
         built = not is_sealed(folder)
         if built:
             convert(trunk, folder)
+        for path in folder.iterdir():
+            touch(path)
         core = ov.Core()
         graph = keep_outputs(core.read_model(folder / GRAPH), trunk)
         compiled = core.compile_model(
@@ -156,17 +156,20 @@ def convert(trunk: Trunk, folder: Path) -> None:
                 f"openvino cannot run this backbone ({first}); "
                 "use --device cpu with engine 'torch'."
             ) from problem
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".trunk-", dir=folder.parent))
+    part = folder
     try:
+        part = fresh_folder(folder.parent)
         ov.save_model(graph, part / GRAPH, compress_to_fp16=False)
-        seal = {name: digest((part / name).read_bytes()) for name in (GRAPH, WEIGHTS)}
-        (part / SEAL).write_text(json.dumps(seal))
-        for name in (GRAPH, WEIGHTS, SEAL):
-            sync(part / name)
+        seal(part)
         put_folder(part, folder)
+    except OSError as problem:
+        raise CacheError(
+            f"the compiled trunk cannot be kept in {folder.parent} ({problem.strerror}); make room "
+            "or point REGRAFT_CACHE at a folder that can be written."
+        ) from problem
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part != folder:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def put_folder(part: Path, folder: Path) -> None:
@@ -179,17 +182,6 @@ def put_folder(part: Path, folder: Path) -> None:
         if not is_sealed(folder):
             raise
     sync(folder.parent)
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether `folder` holds a converted trunk whose bytes are those that were written."""
-    try:
-        seal = json.loads((folder / SEAL).read_text())
-        return set(seal) == {GRAPH, WEIGHTS} and all(
-            digest((folder / name).read_bytes()) == value for name, value in seal.items()
-        )
-    except (OSError, ValueError):
-        return False
 
 
 def instruction_set() -> str:

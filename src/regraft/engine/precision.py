@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from regraft.engine import Engine, Session
-from regraft.files import digest_of, write_whole
+from regraft.files import digest_of, touch, write_whole
 from regraft.inputs import Row
 
 CHECK_ROWS = 32
@@ -34,6 +34,7 @@ def recorded(path: Path, precisions: tuple[str, ...]) -> str | None:
     """The precision decided before, None if there is no sound record."""
     try:
         chosen = json.loads(path.read_text())["precision"]
+        touch(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return chosen if chosen in precisions else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from regraft.engine import Activations, Trunk
+from regraft.engine import CPU_ONLY, Activations, Trunk
 from regraft.inputs import Row
 
 
@@ -16,7 +16,7 @@ class ReferenceEngine:
     name = "reference"
 
     def missing(self, device: str) -> str:
-        return "" if device == "cpu" else "runs on the CPU only"
+        return "" if device == "cpu" else CPU_ONLY
 
     def precisions(self, device: str) -> tuple[str, ...]:
         return ("f32",)
