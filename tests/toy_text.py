@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from regraft.backbones import Backbone
+from regraft.backbones.graph import network_of
 from regraft.backbones.info import BackboneInfo, StageInfo
 from regraft.backbones.request import Loaded
 from regraft.data import Dataset, Example
@@ -140,7 +141,8 @@ def toy_backbone() -> Backbone:
         for i, (n, b) in enumerate(zip(("embed", "layer.0", "layer.1"), bodies, strict=True))
     ]
     stages = Stages([Stage(b, i) for b, i in zip(bodies, infos, strict=True)]).eval()
-    info = BackboneInfo("toy", "module", "", "ab" * 32, "", TokenSpec(), tuple(infos))
+    network = network_of(stages)
+    info = BackboneInfo("toy", "module", "", "ab" * 32, network, "", TokenSpec(), tuple(infos))
     whole = Loaded(Whole(bodies).eval(), TokenSpec(), "toy")
     return Backbone(info, lambda: (stages, whole), lambda size: toy_backbone())
 

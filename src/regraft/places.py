@@ -33,7 +33,8 @@ def _within(names: Sequence[str], index: int, last: int) -> int:
     found = index + len(names) if index < 0 else index
     if isinstance(index, bool) or not 0 <= found <= last:
         raise CutError(
-            f"there is no stage {index}: this backbone has stages 0 to {len(names) - 1}."
+            f"there is no stage {index}: this backbone has stages 0 to {len(names) - 1}, "
+            "'regraft inspect' lists them."
         )
     return found
 
@@ -44,5 +45,8 @@ def _named(names: Sequence[str], name: str) -> list[int]:
     if not found:
         hint = did_you_mean(name, [*names, "end"])
         shown = ", ".join([*names, "end"] if len(names) < 16 else [*names[:6], "…", *names[-6:]])
-        raise CutError(f"there is no stage '{name}'.{hint} The stages are: {shown}.")
+        raise CutError(
+            f"there is no stage '{name}'.{hint} The stages are {shown}; "
+            "'regraft inspect' lists them."
+        )
     return found

@@ -40,6 +40,7 @@ class BackboneConfig(Strict):
     source: Literal["package", "hub", "file", "random", "module"]
     revision: Short
     digest: Digest
+    network: Digest
     licence: Short
     input: Annotated[dict[str, Any], AfterValidator(_is_input)]
     stages: Annotated[list[StageConfig], Field(min_length=1, max_length=4096)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -252,10 +253,19 @@ def test_a_size_that_is_too_small_for_the_network():
         backbone("inception_v3", weights="random", size=32)
 
 
-@pytest.mark.parametrize("size", [0, 15, 5000, (64,), (64, 64, 3), True, 64.0])
+@pytest.mark.parametrize("size", [0, 7, 15, 8193, 100_000, (64,), (64, 64, 3), True, 64.0])
 def test_a_size_that_cannot_be(size):
-    with pytest.raises(OptionError, match="size must be"):
-        size_of(size)
+    """Said before anything is loaded, in the spelling of the command line."""
+    said = r"^--size must be one side .* from 16 to 8192, got " + re.escape(repr(size)) + r"\.$"
+    with pytest.raises(OptionError, match=said):
+        backbone("a name that would fail when it is looked up", size=size)
+    assert size_of(8192) == (8192, 8192)
+
+
+@pytest.mark.parametrize("at", ["nowhere", 99])
+def test_a_stage_that_is_not_there(at):
+    with pytest.raises(CutError, match=r"'regraft inspect' lists them\.$"):
+        backbone(TINY, weights="random", size=64).index(at)
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(own_cache):

@@ -1,4 +1,4 @@
-"""A name becomes a backbone: stages, input, digest, licence.
+"""A name becomes a backbone: stages, input, digests, licence.
 
 backbone(name) ─► source (package, hub, file, random) ─► network ─► stages ─► Backbone
                      └► record of the facts: the next time needs no torch until `.stages`
@@ -104,13 +104,15 @@ def _source(request: Request) -> tuple[str, Source]:
 
 
 def _again(info: BackboneInfo, request: Request) -> tuple[Stages, Loaded]:
-    """Load what the record is about: the same commit, and the same weights to the bit."""
+    """Load what the record is about: the same commit, weights to the bit, and network."""
     pinned = replace(request, revision=info.revision) if info.source == "hub" else request
     found, stages, loaded = _load(info.source, pinned)
-    if found.digest != info.digest:
+    same = (found.digest == info.digest, found.network == info.network)
+    if not all(same):
         record_path(request).unlink(missing_ok=True)
+        what = "layers" if same[0] else "weights"
         raise BackboneError(
-            f"the weights of '{info.name}' are not the ones that were recorded before; the record "
+            f"the {what} of '{info.name}' are not the ones that were recorded before; the record "
             "has been removed: load the backbone again."
         )
     return stages, loaded
@@ -134,7 +136,7 @@ def _load(kind: str, request: Request) -> tuple[BackboneInfo, Stages, Loaded]:
 
 
 def _cut(loaded: Loaded, source: str) -> tuple[BackboneInfo, Stages, Loaded]:
-    from regraft.backbones.graph import stages_of
+    from regraft.backbones.graph import network_of, stages_of
     from regraft.backbones.weights import digest_of_model
 
     (example,) = loaded.input.example()
@@ -145,6 +147,7 @@ def _cut(loaded: Loaded, source: str) -> tuple[BackboneInfo, Stages, Loaded]:
         source=source,
         revision=loaded.revision,
         digest=digest_of_model(loaded.model),
+        network=network_of(stages),
         licence=loaded.licence,
         input=loaded.input,
         stages=tuple(stage.info for stage in stages),

@@ -28,6 +28,7 @@ from regraft.backbones.cuts import (
 )
 from regraft.backbones.parts import Builder, Mode, Segment, Traced, shared_tensors
 from regraft.backbones.sizes import ghost, on_ghosts, quiet
+from regraft.backbones.spelling import digest_of_graph, digest_of_module, digest_of_network
 from regraft.backbones.trace import single_flow, trace
 from regraft.errors import BackboneError
 from regraft.stages import Stage, Stages
@@ -92,6 +93,17 @@ def by_hand(
         for i, (name, body) in enumerate(named.items())
     ]
     return describe.complete(stages, describe.watch(stages, flow), layout=layout)
+
+
+def network_of(stages: Stages) -> str:
+    """The digest of what the stages compute in eval mode, apart from their weights."""
+    return digest_of_network(
+        [(_network(s.body), s.info.layout, s.info.prefix_tokens) for s in stages]
+    )
+
+
+def _network(body: nn.Module) -> str:
+    return body.network if isinstance(body, Traced) else digest_of_module(body)
 
 
 def _cut(model: nn.Module, row: Row) -> Stages:
@@ -180,19 +192,22 @@ def _build(
     shared = shared_tensors(modes, segments)
     used: set[str] = set()
     bodies, stages, seen = [], [], []
-    below = row
+    below, start = row, 0
     for k, group in enumerate(grouped):
         body = Traced()
         cuts = [cut[k] for cut in segments]
         builders = [Builder(m, cut, body, shared) for m, cut in zip(modes, cuts, strict=True)]
         body.modes = {bool(i): builder.build() for i, builder in enumerate(builders)}
+        plain = modes[0].found
+        end = cuts[0].end + 1 if k + 1 < len(grouped) else len(plain.nodes)
+        body.network = digest_of_graph(model, plain, start, end)
         bodies.append(body)
         name = name_of(group, units, used)
         kind = kind_of(group, units, name)
         fixed = below if any(builder.fixed for builder in builders) else None
         stages.append(Stage(body, describe.blank(k, name, kind), fixed=fixed))
         seen.append(_seen(modes, cuts, below))
-        below = seen[-1].shape
+        below, start = seen[-1].shape, end
     _hold_the_rest(model, bodies)
     prefix = int(getattr(model, "num_prefix_tokens", 0) or 0)
     return describe.complete(stages, seen, prefix=prefix).train(model.training)

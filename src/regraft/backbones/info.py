@@ -43,7 +43,8 @@ class BackboneInfo:
         name: the full name that loads it again, e.g. 'tf_efficientnet_lite0.in1k'.
         source: 'package', 'hub', 'file', 'random' or 'module'.
         revision: package version, or commit of the hub's repository; '' where there is none.
-        digest: blake2b-256 of all parameters and buffers by name.
+        digest: blake2b-256 of all parameters and buffers by name: which weights.
+        network: blake2b-256 of what is computed with them, and how it is cut: which network.
         licence: of the weights, SPDX-like; '' if unknown.
         input: size, normalisation, … as the backbone was trained.
         stages: in order; the last one's output is the backbone's own pooled feature.
@@ -53,13 +54,15 @@ class BackboneInfo:
     source: str
     revision: str
     digest: str
+    network: str
     licence: str
     input: InputSpec
     stages: tuple[StageInfo, ...]
 
     def json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads."""
-        fields = {k: getattr(self, k) for k in ("name", "source", "revision", "digest", "licence")}
+        plain = ("name", "source", "revision", "digest", "network", "licence")
+        fields = {name: getattr(self, name) for name in plain}
         return fields | {"input": self.input.json(), "stages": [asdict(s) for s in self.stages]}
 
     @staticmethod

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from regraft.errors import BackboneError, OptionError, did_you_mean
+from regraft.inputs import MOST_PIXELS_A_SIDE
+
+LEAST_PIXELS_A_SIDE = 16
 
 # How the tutorials of other libraries write it, in lower case without separators -> timm's name.
 # Plain names ('VGG16', 'ResNet50') need no entry: separators and case do not count anyway.
@@ -66,12 +69,14 @@ def size_of(size: int | tuple[int, int]) -> tuple[int, int]:
     """(height, width) from one side or both, in pixels.
 
     Raises:
-        OptionError: not one or two whole numbers from 16 to 4096.
+        OptionError: not one or two whole numbers within the limits.
     """
     pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    fits = len(pair) == 2 and all(type(s) is int and 16 <= s <= 4096 for s in pair)
+    least, most = LEAST_PIXELS_A_SIDE, MOST_PIXELS_A_SIDE
+    fits = len(pair) == 2 and all(type(s) is int and least <= s <= most for s in pair)
     if not fits:
         raise OptionError(
-            f"size must be one side in pixels, or height and width, from 16 to 4096, not {size!r}."
+            f"--size must be one side in pixels, or height and width, from {least} to {most}, "
+            f"got {size!r}."
         )
     return pair  # type: ignore[return-value]

@@ -44,11 +44,17 @@ class Segment:
 
 
 class Traced(nn.Module):
-    """The body of a stage: modules and tensors under their original names, one function a mode."""
+    """The body of a stage: modules and tensors under their original names, one function a mode.
+
+    Attributes:
+        modes: what runs, by whether it is training.
+        network: the digest of what it computes in eval mode.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.modes: dict[bool, Callable[..., Any]] = {}
+        self.network = ""
 
     def forward(self, flow: torch.Tensor) -> Any:
         return self.modes[self.training](self, flow)

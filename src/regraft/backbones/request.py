@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from regraft.inputs import InputSpec
 
-FORMAT = 1  # raised whenever the same request may give other stages or other facts
+FORMAT = 2  # raised whenever the same request may give other stages or other facts
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,17 @@ def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
                 f"the bundle was made on a local weight file for '{info.name}', which it does not "
                 "hold; make it again with --standalone."
             )
-        return again(None)._whole()
+        made = again(None)
+        whole = made._whole()
+        if made.info.network != info.network:
+            logging.getLogger("regraft").warning(
+                "'%s' has the weights that the model was made on and computes something else with "
+                "them (network %s…, not %s…), since timm or PyTorch changed: evaluate it again.",
+                info.name,
+                made.info.network[:12],
+                info.network[:12],
+            )
+        return whole
 
     return Backbone(info, opened, again)
 

@@ -66,7 +66,12 @@ def digest_of_model(model: nn.Module) -> str:
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name]
         hasher.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        hasher.update(bytes_of(tensor))
     return hasher.hexdigest()
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """The numbers of a tensor as they lie in memory, row by row."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
