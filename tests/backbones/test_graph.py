@@ -97,6 +97,13 @@ def test_the_last_axis_holds_the_channels_of_a_swin():
     assert stages[0].info.shape == (56, 56, 96)
 
 
+def test_a_learned_query_that_pools_the_tokens():
+    model = timm.create_model("test_vit3", num_classes=0, img_size=64).eval()
+    stages = stages_of(model, (3, 64, 64))
+    assert stages.names[-1] == "attn_pool"
+    assert same(model, stages, images(2, 64))
+
+
 def test_rotary_tables_are_constants_of_each_stage_and_belong_to_one():
     model = timm.create_model("eva02_tiny_patch14_224", num_classes=0, depth=3, img_size=56).eval()
     stages = stages_of(model, (3, 56, 56))

@@ -96,7 +96,8 @@ def ghost(module: nn.Module, device: str) -> nn.Module:
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
         same = parameter.detach().to(device)
-        memo[id(parameter)] = nn.Parameter(same, requires_grad=parameter.requires_grad)
+        # The flop counter hooks gradients, and a parameter that is a module's input has none here.
+        memo[id(parameter)] = nn.Parameter(same, requires_grad=False)
     for buffer in module.buffers():
         memo[id(buffer)] = buffer.detach().to(device, copy=True)
     return copy.deepcopy(module, memo)
