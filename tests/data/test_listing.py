@@ -221,6 +221,34 @@ def test_files_for_prediction(tmp_path) -> None:
     assert len(files([tmp_path / "photos", tmp_path / "photos/b.png"])) == 2, "named twice"
 
 
+def test_an_empty_folder_loses_no_answer(tmp_path) -> None:
+    tree(tmp_path, "photos/1.png", "photos/2.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/x.txt").write_text("x")
+    named = [tmp_path / "empty", tmp_path / "photos", tmp_path / "notes", tmp_path / "empty"]
+    data = files(named)
+    assert len(data) == 2
+    assert reasons(data) == {
+        (tmp_path / "empty").as_posix(): "no image in it",
+        (tmp_path / "notes").as_posix(): "no image in it",
+    }
+    assert len(data.skipped) == 2, "named twice"
+    assert [s.reason for s in files([tmp_path / "empty", tmp_path / "gone.png"]).skipped] == [
+        "no image in it",
+        "no such file",
+    ]
+
+
+def test_nothing_but_an_empty_folder_to_predict(tmp_path) -> None:
+    with pytest.raises(DataError, match=r"no image to predict in '.*' \(it is empty\)") as caught:
+        files(tmp_path)
+    assert "<class>" not in str(caught.value)
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(DataError, match=r"to predict .*found 1 \.txt"):
+        files([tmp_path])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Unix files")
 @pytest.mark.timeout(60)
 def test_a_pipe_named_for_prediction_is_not_opened(tmp_path) -> None:
@@ -295,8 +323,3 @@ def test_neither_folder_nor_list() -> None:
 def test_no_files_named() -> None:
     with pytest.raises(DataError, match="no file named"):
         files([])
-
-
-def test_prediction_in_a_folder_without_images(tmp_path) -> None:
-    with pytest.raises(DataError, match="no images in"):
-        files(tmp_path)

@@ -113,6 +113,49 @@ def test_parquet(folder) -> None:
     assert [(s.file, s.reason) for s in data.skipped] == [("row 3", "has no path")]
 
 
+def test_a_label_that_is_missing_in_parquet_is_no_class(folder) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    nan = float("nan")
+    table = pa.table({"path": ["1.png", "2.png", "sub/3.png", "a,b.png"], "label": [1.0, 2.0, nan,
+                     None]})  # fmt: skip
+    parquet.write_table(table, folder / "t.parquet")
+    data = images(folder / "t.parquet")
+    assert data.classes == ("1.0", "2.0")
+    assert {s.file: s.reason for s in data.skipped} == {
+        "a,b.png": "has no label",
+        "sub/3.png": "has no label",
+    }
+
+
+def test_a_label_that_is_no_text_is_left_out(folder) -> None:
+    rows = [{"path": "1.png", "label": "x"}, {"path": "2.png", "label": "y"}]
+    rows += [{"path": "sub/3.png", "label": "a\ud800"}, {"path": "a,b.png", "label": "🐝"}]
+    data = images(write(folder, "\n".join(map(json.dumps, rows)), "t.jsonl"))
+    assert data.classes == ("x", "y", "🐝")
+    assert [(s.file, s.reason) for s in data.skipped] == [
+        ("sub/3.png", "its label is not valid Unicode")
+    ]
+
+
+def test_a_label_longer_than_a_class_name_may_be(folder) -> None:
+    long = "x" * 400
+    assert long in images(write(folder, f"path,label\n1.png,{long}\n2.png,y\n")).classes
+    text = message(write(folder, f"path,label\n1.png,y\n2.png,{long}x\n"))
+    assert "row 2 of" in text
+    assert "label of 401 characters" in text
+    assert "at most 400" in text
+    with pytest.raises(DataError, match="item 1 of the list has a label of 401 characters"):
+        images([(folder / "1.png", "y"), (folder / "2.png", long + "x")])
+    pairs = [(folder / "1.png", "x"), (folder / "2.png", "y"), (folder / "a,b.png", "\ud800"),
+             (folder / "sub/3.png", "")]  # fmt: skip
+    assert sorted(s.reason for s in images(pairs).skipped) == [
+        "has no label",
+        "its label is not valid Unicode",
+    ]
+
+
 def test_parquet_without_pyarrow_names_the_extra(folder, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"regraft\[tables\]"):

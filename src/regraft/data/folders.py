@@ -64,7 +64,7 @@ def list_folder(root: Path, shown: str) -> Found:
     except OSError as problem:
         raise DataError(f"'{shown}' cannot be listed: {problem.strerror or problem}.") from problem
     if not found.files:
-        raise DataError(f"no images in '{shown}': {_instead(found)}; {LAYOUT.format(shown)}.")
+        raise DataError(f"no images in '{shown}': {instead(found)}; {LAYOUT.format(shown)}.")
     return found
 
 
@@ -92,7 +92,7 @@ def _has_splits(found: Found) -> bool:
     return tops <= SPLIT_NAMES.keys() or ("train" in parts and len(parts) > 1)
 
 
-def _instead(found: Found) -> str:
+def instead(found: Found) -> str:
     """What was found where images were looked for."""
     if found.skipped:
         first = found.skipped[0]

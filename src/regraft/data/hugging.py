@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
-from regraft.data.tables import split_of, text_of
+from regraft.data.tables import label_of, split_of
 from regraft.data.walk import not_plain
 from regraft.errors import DataError, did_you_mean
 
@@ -60,10 +60,11 @@ def _add(
     if name and split is None:
         raise DataError(f"the part '{name}' of the data set must be named train, val or test.")
     width = len(str(max(len(part) - 1, 0)))
-    for row, text in enumerate(labels):
+    for row, value in enumerate(labels):
         identity = f"{name or 'row'}/{row:0{width}d}"
-        if text is None:
-            skipped.append(Skipped(identity, "has no label"))
+        text, missing = label_of(value, f"row {row} of the data set")
+        if missing:
+            skipped.append(Skipped(identity, missing))
             continue
         source = _source(pixels, row)
         if isinstance(source, str):
@@ -97,12 +98,12 @@ def _label_column(part: Any, wanted: str) -> str:
     return wanted
 
 
-def _labels(part: Any, column: str) -> list[str | None]:
-    """Class names in row order; None where a row has none."""
+def _labels(part: Any, column: str) -> list[Any]:
+    """Class names, or whatever the labels are, in row order; None where a row has none."""
     values = list(part.with_format(None)[column])
     names = getattr(part.features[column], "names", None)
     if names is None:
-        return [text_of(value) for value in values]
+        return values
     # -1 is how `datasets` marks a row without a label.
     return [names[v] if v is not None and v >= 0 else None for v in values]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from regraft.data.dataset import Dataset, Example, Skipped
-from regraft.data.folders import finish, from_folder, list_folder
-from regraft.data.walk import not_plain, readable
+from regraft.data.folders import finish, from_folder, instead
+from regraft.data.walk import Found, not_plain, readable, walk
 from regraft.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -62,17 +62,17 @@ def files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> D
     """Unlabelled images to predict: files as named, and every image below each folder named.
 
     A file named here is taken whatever its suffix is; one that is missing or not plain is skipped
-    with its reason.
+    with its reason, and so is a folder that holds no image or cannot be listed.
 
     Raises:
-        DataError: a folder without images, or no name at all.
+        DataError: nothing but folders without images, or no name at all.
     """
     names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not names:
         raise DataError("no file named: give at least one image or folder.")
     examples: dict[str, Example] = {}
     skipped: list[Skipped] = []
-    ignored = 0
+    ignored, empty = 0, ""
     for name in names:
         path = Path(os.fsdecode(name)).expanduser()
         shown = readable(path.as_posix())
@@ -82,14 +82,27 @@ def files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> D
             else:
                 examples[shown] = Example(shown, path)
             continue
-        found = list_folder(path, shown)
+        found, reason = _below(path)
         ignored += found.ignored
         skipped += [Skipped(f"{shown}/{skip.file}", skip.reason) for skip in found.skipped]
+        if reason or not found.files:
+            skipped.append(Skipped(shown, reason or "no image in it"))
+            empty = empty or f"'{shown}' ({reason or instead(found)})"
         for _, below in found.files:
             inside = readable(below.as_posix())
             examples[inside] = Example(inside, below)
+    if not examples and empty and all(Path(os.fsdecode(n)).expanduser().is_dir() for n in names):
+        raise DataError(f"no image to predict in {empty}; name image files or folders of them.")
     root = shown if len(names) == 1 else f"{len(names)} files and folders"
-    return finish(root, list(examples.values()), skipped, ignored)
+    return finish(root, list(examples.values()), list(dict.fromkeys(skipped)), ignored)
+
+
+def _below(folder: Path) -> tuple[Found, str]:
+    """What lies below `folder`, and why it cannot be listed or an empty text."""
+    try:
+        return walk(folder), ""
+    except OSError as problem:
+        return Found(), f"cannot be listed: {problem.strerror or problem}"
 
 
 def unusable(path: Path) -> str:
@@ -132,6 +145,8 @@ def _neighbours(path: Path) -> str:
 
 
 def _from_pairs(pairs: Sequence[Any]) -> Dataset:
+    from regraft.data.tables import label_of
+
     examples: dict[str, Example] = {}
     skipped = []
     for number, pair in enumerate(pairs):
@@ -144,12 +159,13 @@ def _from_pairs(pairs: Sequence[Any]) -> Dataset:
             raise DataError(f"item {number} of the list must be (path, label), not {pair!r:.80}.")
         path = Path(os.fsdecode(pair[0])).expanduser()
         shown = readable(path.as_posix())
-        if reason := unusable(path):
+        label, missing = label_of(pair[1], f"item {number} of the list")
+        if reason := unusable(path) or missing:
             skipped.append(Skipped(shown, reason))
         elif shown in examples:
             skipped.append(Skipped(shown, f"listed before, as '{examples[shown].label}'"))
         else:
-            examples[shown] = Example(shown, path, pair[1])
+            examples[shown] = Example(shown, path, label)
     if not examples:
         why = f": '{skipped[0].file}', {skipped[0].reason}" if skipped else ""
         raise DataError(f"the list of {len(pairs)} (path, label) has no usable image{why}.")

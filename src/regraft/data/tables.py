@@ -21,6 +21,7 @@ from regraft.errors import DataError, did_you_mean, need_extra
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(data|file|mailto):")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MOST_CHARACTERS = 4096  # longer than any path; a cell like this is no path
+MOST_IN_LABEL = 400  # characters; a bundle holds no longer class name
 Row = Mapping[str, Any]
 
 
@@ -64,12 +65,36 @@ def inside(folder: Path, name: str) -> tuple[Path, str]:
 
 
 def text_of(value: Any) -> str | None:
-    """A label as written: text stays as it is, numbers and truth values as JSON spells them."""
+    """A label as written: text stays as it is, numbers and truth values as JSON spells them.
+
+    None if there is none: an empty text, a null, or NaN, by which tables spell a missing number.
+    """
     if value is None or isinstance(value, str):
         return value or None
     if isinstance(value, bool | int | float):
-        return json.dumps(value)
+        return json.dumps(value) if value == value else None  # NaN differs from itself
     return None
+
+
+def label_of(value: Any, row: str) -> tuple[str | None, str]:
+    """(the label, why there is none or an empty text). `row` is how a message names the row.
+
+    Raises:
+        DataError: it is longer than a class name may be.
+    """
+    label = text_of(value)
+    if label is None:
+        return None, "has no label"
+    try:
+        label.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return None, "its label is not valid Unicode"
+    if len(label) > MOST_IN_LABEL:
+        raise DataError(
+            f"{row} has a label of {len(label)} characters ({label!r:.40}…): at most "
+            f"{MOST_IN_LABEL} are possible; is it the right column?"
+        )
+    return label, ""
 
 
 def split_of(value: Any, shown: str, row: str) -> str:
@@ -86,12 +111,12 @@ def _examples(
     examples: dict[str, Example] = {}
     skipped = []
     for number, row in enumerate(rows, start=1):
-        given, label = row.get(columns["path"]), text_of(row.get(columns["label"]))
+        given = row.get(columns["path"])
+        label, missing = label_of(row.get(columns["label"]), f"row {number} of '{shown}'")
         name = given if isinstance(given, str) else ""
         path, reason = inside(folder, name)
         identity = readable(PurePosixPath(name).as_posix()) if not reason else name[:200]
-        if not reason and label is None:
-            reason = "has no label"
+        reason = reason or missing
         if not reason and identity in examples:
             reason = f"listed before, as '{examples[identity].label}'"
         if reason:
