@@ -106,6 +106,92 @@ def test_stages_are_ranked_on_fewer_rows_and_the_winner_on_all(monkeypatch):
     assert {row.n for row in choice.table} == {100, 400}
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_rare_class_is_among_the_fewer_rows_that_stages_are_ranked_on(monkeypatch, grouped):
+    monkeypatch.setattr(module, "MOST_SEARCHED", 64)
+    for seed in range(4):
+        features, labels = staged(n=240, seed=seed, middle=2.0, end=0.3)
+        labels[:2] = 3
+        features["middle"][:2] += 9.0
+        groups = np.r_[0, 1, np.arange(238) // 3 + 2] if grouped else None
+        choice = choose(features, labels, 4, at="auto", head="ridge", seed=seed, groups=groups)
+        assert "middle" in choice.at
+        assert choice.fitted.n_classes == 4
+        assert max(row.n for row in choice.table) == 240
+        assert min(row.n for row in choice.table) < 100
+
+
+def test_fewer_rows_keep_groups_whole_and_two_of_every_class():
+    labels = np.r_[np.zeros(300, int), np.ones(300, int), 2, 2, 2, 2, 3]
+    groups = np.r_[np.arange(600) // 2, 300, 300, 301, 302, 303]
+    small = module._Search({"end": np.arange(605)[:, None]}, labels, 4, 5, groups, None).smaller(
+        100
+    )
+    assert 70 < len(small.labels) < 115
+    kept = small.features["end"][:, 0]
+    assert not set(groups[kept]) & set(np.delete(groups, kept))
+    assert (small.labels == labels[kept]).all()
+    assert len(set(groups[kept][small.labels == 2])) >= 2
+    assert (small.labels == 3).sum() == 1
+
+
+@pytest.mark.parametrize("at", ["end", "auto"])
+def test_one_row_per_class_leaves_nothing_to_compare(at):
+    features, labels = staged(n=30, n_classes=30, stem=2.0, end=2.0)
+    choice = choose(features, labels, 30, at=at)
+    assert (choice.at, choice.head) == (("end",), "prototypes")
+    assert "1 example per class" in choice.why
+    seen = choice.fitted.validation
+    assert (seen.n, seen.accuracy, seen.log_loss) == (0, None, None)
+    p = choice.fitted.probabilities(features["end"])
+    assert (p.argmax(axis=1) == labels).all()
+    assert (p[np.arange(30), labels] > 0.2).all()
+    rows = [row.json() for row in choice.table]
+    assert {row["n"] for row in rows} == {0}
+    json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.parametrize("head", ["auto", "ridge", "logistic", "prototypes"])
+@pytest.mark.parametrize("at", ["end", "auto"])
+def test_copies_of_noise_are_not_known(at, head):
+    rng = np.random.default_rng(0)
+    copies = np.r_[np.full(80, 3), 50, 40]
+    groups = np.repeat(np.arange(len(copies)), copies)
+    labels = (np.arange(len(copies)) % 2)[groups]
+    features = {name: rng.normal(size=(len(copies), 40)).astype(np.float32)[groups]
+                for name in ("stem", "end")}  # fmt: skip
+    seen = choose(features, labels, 2, at=at, head=head, groups=groups).fitted.validation
+    assert seen.kind in ("leave-group-out", "k-fold")
+    assert 0.25 < seen.accuracy < 0.72
+    alone = choose(features, labels, 2, head="ridge").fitted.validation
+    assert alone.accuracy > 0.78, "copies do tell where they are not left out together"
+
+
+def test_copies_do_not_make_many_examples_of_few():
+    rng = np.random.default_rng(0)
+    labels = np.arange(6) % 2
+    rows = (rng.normal(size=(6, 12)) + 3 * labels[:, None]).astype(np.float32)
+    groups = np.repeat(np.arange(6), 20)
+    choice = choose({"end": rows[groups]}, labels[groups], 2, groups=groups)
+    assert choice.head == "prototypes"
+    assert choice.fitted.validation.kind == "leave-group-out"
+
+
+def test_rows_of_one_group_are_one_witness():
+    features, labels = staged(n=60, weak=0.5, end=0.9)
+    one, other = (choose(features, labels, 3, at=name, head="ridge").fitted for name in features)
+    errors = next(e for e in np.arange(0.1, 9, 0.1) if not better(other, one, e))
+    assert better(other, one, errors - 0.1)
+    assert not better(other, one, errors - 0.1, groups=np.argsort(np.argsort(
+        module.losses(one) - module.losses(other))) // 20)  # fmt: skip
+
+
+def test_groups_of_another_shape_are_refused():
+    features, labels = staged(end=0.5)
+    with pytest.raises(HeadError, match="groups must have the shape"):
+        choose(features, labels, 3, at="auto", groups=np.arange(3))
+
+
 def test_validation_rows_decide_where_given():
     features, labels = staged(n=90, stem=0.1, middle=2.0, end=0.3)
     held, held_labels = {k: v[60:] for k, v in features.items()}, labels[60:]

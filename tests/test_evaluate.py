@@ -61,6 +61,9 @@ def test_what_is_not_there_is_null_and_never_nan():
     assert none.balanced_accuracy is None
     assert none.log_loss is None
     assert none.accuracy == 0.0
+    assert none.balanced_accuracy_ci95 is None
+    assert none.accuracy_known is None
+    assert none.unknown == {"dog": 2}
 
 
 def test_wrong_input_is_refused():

@@ -3,7 +3,8 @@
     every stage ─► ridge, leave-one-out ─► neighbours joined while that helps ─► other heads there
 
 One pass of the engine gives the pooled output of all stages, so all of this is linear algebra on
-features that exist already. Everything is compared on rows that the candidate had not seen.
+features that exist already. Everything is compared on rows that the candidate had not seen and
+whose class it had; with one row per class there are none, so nothing is compared.
 
 What `auto` prefers was measured on four sets of photos (ants and bees, flowers, steel, small
 pictures) at 2 to 60 and all rows per class, against scores of the test part. Up to 5 rows per
@@ -31,8 +32,8 @@ from numpy.typing import NDArray
 from regraft import heads
 from regraft.errors import CutError, HeadError, OptionError, did_you_mean
 from regraft.heads.fitted import FittedHead, Validation
-from regraft.heads.folds import folds
-from regraft.heads.rows import Joined, Rows, check_examples, take
+from regraft.heads.folds import folds, units
+from regraft.heads.rows import Joined, Rows, check_examples, check_groups, take
 
 At = tuple[str, ...]
 
@@ -40,7 +41,8 @@ MOST_JOINED = 4  # stages side by side
 MOST_SEARCHED = 1024  # rows that stages are ranked on; the winner is measured on all of them
 STAGE_NOISE = 0.5  # standard errors by which a stage must beat the last one, and a join its part
 HEAD_NOISE = 2.0  # standard errors by which a head must beat the usual one
-FEW = 5  # rows per class, at the median, up to which nearest means are the usual head
+LEAST = 2  # rows, or groups of them, of a class that a search on fewer rows keeps
+FEW = 5  # rows or groups per class, at the median, up to which nearest means are the usual head
 MOST_LOGISTIC = 30_000_000  # rows · min(rows, columns) · classes that logistic takes on: seconds
 
 
@@ -51,21 +53,22 @@ class Tried:
     Attributes:
         at: stages whose pooled outputs are read side by side.
         head: its name.
-        accuracy: on rows it had not seen.
+        accuracy: on rows it had not seen; None if n is 0, as are the next three.
         accuracy_se: one standard error of the accuracy.
         log_loss: on the same rows, calibrated.
         log_loss_se: one standard error of the log-loss.
         kind: how the rows were kept unseen, e.g. 'leave-one-out'.
-        n: rows that it answered; stages may be ranked on fewer than there are.
+        n: rows that it answered; stages may be ranked on fewer than there are, and rows that are
+            alone in their class do not count.
         chosen: whether this is the one.
     """
 
     at: At
     head: str
-    accuracy: float
-    accuracy_se: float
-    log_loss: float
-    log_loss_se: float
+    accuracy: float | None
+    accuracy_se: float | None
+    log_loss: float | None
+    log_loss_se: float | None
     kind: str
     n: int
     chosen: bool = False
@@ -83,7 +86,7 @@ class Choice:
         at: stages to read, in order; more than one are joined side by side.
         head: its name.
         fitted: it, fitted on everything.
-        table: everything that was tried, best log-loss first.
+        table: everything that was tried, best log-loss first, those without one last.
         why: one sentence.
     """
 
@@ -125,20 +128,44 @@ class _Search:
         return self.tried[at, head]
 
     def smaller(self, most: int) -> _Search:
-        """The same search on at most `most` rows, spread over the classes; itself if it has fewer.
+        """The same search on about `most` rows, spread over the classes; itself if it has fewer.
 
-        Groups stay: the rows of one that are here are still left out together.
+        Groups stay whole, and every class keeps two rows (or groups), or all that it has: more
+        rows than `most` where there are very many classes or large groups.
         """
         n = len(self.labels)
-        if n <= most:
+        unit = units(self.groups, n)
+        count = min(-(-n // most), int(unit.max()) + 1)
+        if count < 2:
             return self
-        index = np.flatnonzero(folds(self.labels, -(-n // most), seed=self.seed) == 0)
+        fold = folds(self.labels, count, seed=self.seed, groups=self.groups)
+        kept = fold == int(np.argmin(np.abs(np.bincount(fold) - most)))
+        kept |= np.isin(unit, _first_of_each(self.labels, unit, kept))
+        index = np.flatnonzero(kept)
         few = {name: take(rows, index) for name, rows in self.features.items()}
         groups = None if self.groups is None else np.asarray(self.groups)[index]
         return replace(self, features=few, labels=self.labels[index], groups=groups, tried={})
 
     def loss(self, at: At, head: str = "ridge") -> float:
         return float(losses(self.fit(at, head)).mean())
+
+    def better(self, new: FittedHead, old: FittedHead, errors: float) -> bool:
+        """`better`, rows of one group taken as one."""
+        return better(new, old, errors, None if self.validation is not None else self.groups)
+
+
+def _first_of_each(
+    labels: NDArray[np.int64], unit: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """`LEAST` units of each class, or all that it has: those in `kept` first, then small ones."""
+    pairs = np.unique(np.stack([labels, unit], axis=1), axis=0)
+    there = np.zeros(int(unit.max()) + 1, bool)
+    there[unit[kept]] = True
+    sizes = np.bincount(unit)
+    order = np.lexsort((sizes[pairs[:, 1]], ~there[pairs[:, 1]], pairs[:, 0]))
+    classes, first = pairs[order].T
+    rank = np.arange(len(classes)) - np.searchsorted(classes, classes)
+    return np.asarray(first[rank < LEAST])
 
 
 def rows_at(features: Mapping[str, Rows], at: Sequence[str]) -> Rows:
@@ -183,8 +210,10 @@ def choose(
         n_classes: K >= 2.
         at: 'end', a stage's name, several joined with '+', or 'auto'.
         head: 'auto' or a name in `regraft.heads.HEADS`.
-        seed: of whatever is random.
-        groups: (N,) rows that are left out together, see `regraft.heads.fitted.Head`.
+        seed: of whatever is random, any whole number from 0.
+        groups: (N,) rows that are left out together, such as copies of one file; see
+            `regraft.heads.fitted.Head`. A group counts as one example where heads are compared
+            and where the usual head depends on how many there are.
         validation: features and labels to choose on instead of leaving rows out.
 
     Raises:
@@ -199,6 +228,7 @@ def choose(
     if head != "auto" and head not in heads.HEADS:
         heads.head(head)
     checked_labels = check_examples(features[stages[-1]], labels, n_classes)
+    check_groups(groups, checked_labels)
     search = _Search(features, checked_labels, n_classes, seed, groups, validation)
     place, why_at = (known, "") if known else _choose_stage(search, stages)
     name, why_head = (head, "") if head != "auto" else _choose_head(search, place)
@@ -220,29 +250,41 @@ def _known(at: str, stages: list[str]) -> At | None:
     return names
 
 
-def better(new: FittedHead, old: FittedHead, errors: float = 1.0) -> bool:
+def better(
+    new: FittedHead, old: FittedHead, errors: float = 1.0, groups: NDArray[Any] | None = None
+) -> bool:
     """Whether `new` beats `old` by more than `errors` standard errors of their paired difference.
 
-    Both answered the same unseen rows, so row by row differences of log-loss cancel what is hard
-    about a row; log-loss because it moves with every row where accuracy moves with a few.
+    Row by row differences of log-loss on the unseen rows that both answered cancel what is hard
+    about a row; log-loss because it moves with every row where accuracy moves with a few. Rows of
+    one group err together: the standard error is that of the sums over groups. Without a row that
+    both answered nothing is better.
     """
-    gain = losses(old) - losses(new)
-    return bool(gain.mean() > errors * gain.std() / len(gain) ** 0.5)
+    one, other = checked(new).rows, checked(old).rows
+    rows, a, b = np.intersect1d(one, other, assume_unique=True, return_indices=True)
+    if not len(rows):
+        return False
+    gain = losses(old)[b] - losses(new)[a]
+    unit = units(None if groups is None else np.asarray(groups)[rows], len(rows))
+    apart = np.bincount(unit, weights=gain - gain.mean())
+    return bool(gain.mean() > errors * float(np.sqrt((apart**2).sum())) / len(gain))
 
 
 def _choose_stage(search: _Search, stages: list[str]) -> tuple[At, str]:
     """The best stage or run of neighbouring stages, if it beats the last by more than noise."""
     end: At = (stages[-1],)
+    if checked(search.fit(end, "ridge")).n == 0:
+        return end, f"'{end[0]}', since no class has a second row to compare stages on"
     small = search.smaller(MOST_SEARCHED)
     best = _best_run(small, stages)
     search.ranked.update(small.tried)
     one, other = search.fit(best, "ridge"), search.fit(end, "ridge")
-    if best == end or not better(one, other, STAGE_NOISE):
+    if best == end or not search.better(one, other, STAGE_NOISE):
         return end, f"no stage beat '{end[0]}' by more than noise"
     a, b = checked(one), checked(other)
     return best, (
-        f"stage {' + '.join(best)} scored {a.accuracy:.3f} (log-loss {a.log_loss:.3f}) on unseen "
-        f"rows, '{end[0]}' {b.accuracy:.3f} ({b.log_loss:.3f})"
+        f"stage {' + '.join(best)} scored {_told(a.accuracy)} (log-loss {_told(a.log_loss)}) on "
+        f"unseen rows, '{end[0]}' {_told(b.accuracy)} ({_told(b.log_loss)})"
     )
 
 
@@ -258,7 +300,7 @@ def _best_run(search: _Search, stages: list[str]) -> At:
             if a >= 0 and b < len(stages)
         ]
         new = min(wider, key=search.loss, default=best)
-        if not better(search.fit(new, "ridge"), search.fit(best, "ridge"), STAGE_NOISE):
+        if not search.better(search.fit(new, "ridge"), search.fit(best, "ridge"), STAGE_NOISE):
             break
         best = new
     return best
@@ -268,19 +310,22 @@ def _choose_head(search: _Search, place: At) -> tuple[str, str]:
     """The usual head for so many rows, unless another beats it clearly; see the module's text."""
     rows = rows_at(search.features, place)
     n, d = rows.shape
-    per_class = float(np.median(np.bincount(search.labels, minlength=search.n_classes)))
+    unit = units(search.groups, n)
+    distinct = np.unique(np.stack([search.labels, unit], axis=1), axis=0)[:, 0]
+    per_class = float(np.median(np.bincount(distinct, minlength=search.n_classes)))
     if per_class <= FEW:
-        return "prototypes", f"nearest class means for {per_class:g} examples per class"
+        plural = "" if per_class == 1 else "s"
+        return "prototypes", f"nearest class means for {per_class:g} example{plural} per class"
     if n * min(n, d) * search.n_classes > MOST_LOGISTIC:
         usual, others = "ridge", ["prototypes"]
     else:
         usual, others = "logistic", ["ridge", "prototypes"]
     best = usual
     for name in others:
-        if better(search.fit(place, name), search.fit(place, best), HEAD_NOISE):
+        if search.better(search.fit(place, name), search.fit(place, best), HEAD_NOISE):
             best = name
     told = ", ".join(
-        f"{name} {checked(search.fit(place, name)).log_loss:.3f}" for name in (usual, *others)
+        f"{name} {_told(checked(search.fit(place, name)).log_loss)}" for name in (usual, *others)
     )
     if best == usual:
         reason = f"{best}, the usual head for so many rows: none beat it by more than noise"
@@ -289,22 +334,26 @@ def _choose_head(search: _Search, place: At) -> tuple[str, str]:
     return best, f"{reason} (log-loss on unseen rows: {told})"
 
 
+def _told(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
 def _table(search: _Search, place: At, name: str) -> tuple[Tried, ...]:
     rows = []
     for (at, head), fitted in (search.ranked | search.tried).items():
         seen, loss = checked(fitted), losses(fitted)
-        n, accuracy = seen.n, seen.accuracy
+        n, right = seen.n, seen.accuracy
         rows.append(
             Tried(
                 at=at,
                 head=head,
-                accuracy=accuracy,
-                accuracy_se=(accuracy * (1 - accuracy) / n) ** 0.5,
+                accuracy=right,
+                accuracy_se=None if right is None else (right * (1 - right) / n) ** 0.5,
                 log_loss=seen.log_loss,
-                log_loss_se=float(loss.std()) / n**0.5,
+                log_loss_se=float(loss.std()) / n**0.5 if n else None,
                 kind=seen.kind,
                 n=n,
                 chosen=(at, head) == (place, name),
             )
         )
-    return tuple(sorted(rows, key=lambda row: row.log_loss))
+    return tuple(sorted(rows, key=lambda row: (row.n == 0, row.log_loss or 0.0)))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regraft.heads.calibrate import calibrate, log_prior
+from regraft.heads.calibrate import calibrate, log_prior, unseen_loss
 
 
 def noisy(n, k, seed, sharp=3.0, bias=0.0):
@@ -79,3 +79,37 @@ def test_scores_that_say_nothing_leave_the_shares_of_the_classes():
     labels = (np.arange(400) % 10 == 0).astype(np.int64)
     p = calibrate(rng.normal(size=(400, 2)), labels).probabilities(np.zeros((1, 2)))
     np.testing.assert_allclose(p[0], [0.9, 0.1], atol=0.02)
+
+
+def test_rows_that_are_not_fair_change_nothing_but_the_shares():
+    scores, labels = noisy(300, 3, 1)
+    spoilt, wrong = scores.copy(), np.arange(300) % 3 == 0
+    spoilt[wrong] = -1e3 * np.eye(3)[labels[wrong]]
+    found = calibrate(spoilt, labels, fair=~wrong)
+    alone = calibrate(scores[~wrong], labels[~wrong])
+    assert found.sharpness == pytest.approx(alone.sharpness, rel=0.02)
+    assert found.log_loss(spoilt, labels, ~wrong) < 0.9 * calibrate(spoilt, labels).log_loss(
+        spoilt, labels, ~wrong
+    )
+
+
+@pytest.mark.parametrize("k", [2, 10, 300])
+def test_without_rows_to_learn_from_a_class_that_stands_out_is_about_even(k):
+    rng = np.random.default_rng(0)
+    scores = 7.0 * rng.normal(size=(max(k, 200), k))
+    labels = np.arange(len(scores)) % k
+    found = calibrate(scores, labels, fair=np.zeros(len(scores), bool))
+    assert found.sharpness * 7.0 == pytest.approx(np.sqrt(2 * np.log(k)), rel=0.5)
+    out = rng.normal(size=(500, k))
+    out[:, 0] = np.sqrt(2 * np.log(k))
+    p = found.probabilities(7.0 * out)[:, 0]
+    assert 0.3 < p.mean() < 0.8
+    assert unseen_loss(scores, labels, np.zeros(len(scores), bool)) == np.inf
+
+
+def test_two_rows_do_not_overrule_three_hundred_classes():
+    scores = np.random.default_rng(0).normal(size=(301, 300))
+    labels = np.r_[np.arange(300), 0]
+    told = np.isin(np.arange(301), (0, 300))
+    scores[told, 0] = -3.0  # both wrong
+    assert calibrate(scores, labels, fair=told).sharpness > 1.0

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from regraft import heads
 from regraft.errors import HeadError
 from regraft.heads.contract import check_head, clusters
+from regraft.heads.folds import fair
+from regraft.heads.prototypes import Prototypes
 
 
 @pytest.mark.parametrize("name", heads.HEADS)
@@ -52,10 +56,41 @@ class _Constant:
         return Layers((affine(np.zeros(d), np.zeros((d, n_classes)), np.zeros(n_classes)),))
 
 
-def test_the_contract_can_fail(monkeypatch):
-    monkeypatch.setitem(heads.HEADS, "constant", f"{__name__}:_Constant")
-    with pytest.raises(HeadError, match="breaks its contract"):
-        check_head("constant")
+class _Forgetful(Prototypes):
+    """A head that lets every row count, or that pays no heed to groups."""
+
+    def __init__(self, forget):
+        self.forget = forget
+
+    def tune(self, rows, labels, n_classes, *, seed, groups, held_out):
+        kept = None if self.forget == "groups" else groups
+        tuned = super().tune(rows, labels, n_classes, seed=seed, groups=kept, held_out=held_out)
+        if self.forget == "groups":
+            alone = fair(labels, groups) if held_out is None else None
+            return replace(tuned, kind="leave-group-out" if groups is not None else tuned.kind,
+                           fair=alone)  # fmt: skip
+        return replace(tuned, fair=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "broken"),
+    [
+        ("_Constant", {}, "easy rows"),
+        ("_Forgetful", {"forget": "groups"}, "copies of noise"),
+        ("_Forgetful", {"forget": "fair"}, "must not count"),
+    ],
+)
+def test_the_contract_can_fail(monkeypatch, name, options, broken):
+    monkeypatch.setitem(heads.HEADS, "mine", f"{__name__}:{name}")
+    with pytest.raises(HeadError, match=f"breaks its contract: .*{broken}"):
+        check_head("mine", **options)
+
+
+@pytest.mark.parametrize("name", heads.HEADS)
+def test_any_seed_is_taken(name):
+    rows, labels = clusters(20, 3, 2)
+    for seed in (2**31, 2**64 - 1, 2**70):
+        assert heads.fit(name, rows, labels, 2, seed=seed).validation.n == 20
 
 
 @pytest.mark.parametrize("name", heads.HEADS)

@@ -52,10 +52,24 @@ def test_answers_are_nearest_means(metric):
     np.testing.assert_array_equal(layers(rows).argmax(axis=1), nearest)
 
 
-def test_a_row_alone_in_its_class_counts_as_wrong():
+@pytest.mark.parametrize("metric", METRICS)
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_uneven_groups_are_left_out_whole(metric, seed):
+    rows, labels = clusters(24, 6, 3, seed=seed)
+    groups = np.r_[np.zeros(12, int), 1, 1, 1, 2, 2, np.arange(3, 10)]
+    ours = _left_out(rows, labels, 3, metric, groups)
+    for g in range(10):
+        members = np.flatnonzero(groups == g)
+        truth = by_hand(rows, labels, 3, metric, members)
+        np.testing.assert_allclose(ours[members], truth, atol=1e-4)
+
+
+def test_a_row_alone_in_its_class_does_not_count():
     rows, labels = clusters(9, 4, 2)
     labels[:] = 0
     labels[3] = 1
     seen = heads.fit("prototypes", rows, labels, 2).validation
-    assert seen.scores[3].argmax() == 0
-    assert np.isfinite(seen.scores).all()
+    assert list(seen.rows) == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert seen.n == len(seen.scores) == 8
+    assert np.isfinite(_left_out(rows, labels, 2, "cosine", None)).all()

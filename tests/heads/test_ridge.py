@@ -40,11 +40,12 @@ def test_leave_one_out_is_a_fit_without_the_row(n, dim, seed, n_classes, penalty
     np.testing.assert_allclose(streamed, truth, atol=2e-5)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 2, 2, 2, 3, 3, 4, 5, 7), (1, 2, 4, 23)])
 @given(st.integers(0, 10_000), st.sampled_from(PENALTIES[3:]))
 @settings(max_examples=15, deadline=None)
-def test_leave_group_out_is_a_fit_without_the_group(seed, penalty):
+def test_leave_group_out_is_a_fit_without_the_group(sizes, seed, penalty):
     rows, labels = clusters(30, 5, 3, seed=seed)
-    groups = np.random.default_rng(seed).integers(0, 12, 30)
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     spectrum = decompose(rows, labels, 3)
     ours = leave_out(spectrum, spectrum.coordinates(rows), labels, penalty, groups)
     streamed = leave_out_all(spectrum, View(rows), labels, penalty, groups)
@@ -125,16 +126,23 @@ def test_the_sample_for_the_penalty_is_spread_and_keeps_groups_whole(monkeypatch
     assert not set(groups[chosen]) & set(np.delete(groups, chosen))
 
 
+def test_the_sample_for_the_penalty_has_no_giant_group(monkeypatch):
+    monkeypatch.setattr(ridge_module, "MOST_TUNED", 128)
+    groups = np.r_[np.zeros(3000, int), np.arange(1, 2001)]
+    assert 0 < len(spread_out(5000, groups)) <= 256
+    assert len(spread_out(5000, np.arange(5000) // 2500)) == 2500, "one group at least"
+
+
 def test_a_group_too_large_to_leave_out_is_said(monkeypatch):
-    monkeypatch.setattr(module, "MOST_IN_GROUP", 5)
+    monkeypatch.setattr(module, "MOST_BYTES", 8 * 4 * 5)
     rows, labels = clusters(30, 4, 2)
-    with pytest.raises(HeadError, match="group of 10 rows"):
+    with pytest.raises(HeadError, match=r"group of 10 rows .* up to 5 rows"):
         heads.fit("ridge", rows, labels, 2, groups=np.arange(30) // 10)
 
 
 def test_two_rows_one_column():
     fitted = heads.fit("ridge", np.array([[1.0], [2.0]], np.float32), np.array([1, 0]), 2)
-    assert fitted.validation.n == 2
+    assert fitted.validation.n == 0, "each row is alone in its class"
     assert list(fitted.probabilities(np.array([[1.0], [2.0]], np.float32)).argmax(axis=1)) == [1, 0]
 
 

@@ -57,6 +57,8 @@ def check_head(name: str, **options: Any) -> None:
         again = heads.fit(name, View(rows), labels, n_classes, seed=1, **options)
         _require(_same(again, fitted), "two fits with one seed differ, or slicing changes them")
     _held_out(name, options)
+    _grouped(name, options)
+    _alone(name, options)
     _degenerate(name, options)
 
 
@@ -85,6 +87,7 @@ def _validated(fitted: FittedHead, labels: NDArray[np.int64]) -> None:
     if seen is None:
         raise HeadError("The head breaks its contract: it has no validation.")
     _require(seen.n == len(labels) == len(seen.scores), "validation must score every row")
+    _require(bool((seen.rows == np.arange(seen.n)).all()), "validation names other rows")
     _require(bool((seen.labels == labels).all()), "validation keeps other labels")
     _require(seen.accuracy == float(seen.correct.mean()), "validation accuracy is another")
     _require(bool(np.isfinite(seen.scores).all()), "a validation score is not finite")
@@ -119,6 +122,41 @@ def _held_out(name: str, options: dict[str, Any]) -> None:
         all(np.allclose(a, fitted.arrays()[k], atol=1e-4) for k, a in whole.arrays().items()),
         "the final head must be fitted on train and validation rows",
     )
+
+
+def _grouped(name: str, options: dict[str, Any]) -> None:
+    """Copies of noise, which only a head that saw a copy can tell apart; uneven groups."""
+    rng = np.random.default_rng(7)
+    copies = np.r_[np.full(40, 3), 20, 25]
+    groups = rng.permutation(np.repeat(np.arange(len(copies)), copies))
+    kinds = np.arange(len(copies)) % 2
+    kinds[-1] = 2  # a class that is in one group only
+    rows = rng.normal(size=(len(copies), 120)).astype(np.float32)[groups]
+    fitted = heads.fit(name, rows, kinds[groups], 3, seed=1, groups=groups, **options)
+    seen = fitted.validation
+    _require(seen is not None and seen.kind in ("leave-group-out", "k-fold"), "groups are not left")
+    if seen is not None and seen.accuracy is not None:
+        _require(seen.n == len(groups) - 25, "a class of one group must not count")
+        _require(seen.accuracy < 0.75, f"copies of noise are known to {seen.accuracy:.2f}")
+    one = heads.fit(name, rows, kinds[groups], 3, groups=np.zeros(len(rows)), **options)
+    _require(one.validation is not None and one.validation.n == 0, "one group cannot be left out")
+
+
+def _alone(name: str, options: dict[str, Any]) -> None:
+    """One row per class: nothing to validate on, and the answers are neither sure nor all equal."""
+    rows, labels = clusters(12, 30, 12, seed=2, apart=6.0)
+    for more in (0, 1):  # with one row more a single class can be left out: no more to learn from
+        x = np.concatenate([rows, rows[:more] + 1])
+        fitted = heads.fit(name, x, np.r_[labels, labels[:more]], 12, seed=1, **options)
+        seen = fitted.validation
+        _require(seen is not None and seen.n == 2 * more, "a row alone in its class must not count")
+        if not more:
+            _require(seen is not None and seen.accuracy is None, "no row gives no accuracy")
+        p = fitted.probabilities(rows)
+        right = p[np.arange(12), labels]
+        _require(bool((p.argmax(axis=1) == labels).all()), "its own rows must be known")
+        _require(bool((right > 2.0 / 12).all()), "one row per class gives no confidence at all")
+        _require(bool(np.isfinite(p).all() and (right < 1.0).all()), "one row per class is certain")
 
 
 def _degenerate(name: str, options: dict[str, Any]) -> None:

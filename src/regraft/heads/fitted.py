@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from regraft.errors import HeadError
 from regraft.heads.calibrate import Calibration, calibrate, log_prior
 from regraft.heads.layers import Layers, checked_array, restore
-from regraft.heads.rows import Rows, Stacked, check_examples
+from regraft.heads.rows import Rows, Stacked, check_examples, check_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +39,15 @@ class Tuned:
             without the head's own idea of how common the classes are.
         kind: how: 'leave-one-out', 'leave-group-out', 'k-fold' or 'held out'.
         layers: the head fitted on all rows with these settings, where that came along for free.
+        fair: (n,) the rows that may calibrate and count: those whose class was not left out with
+            them, see `regraft.heads.folds.fair`; all if None.
     """
 
     settings: dict[str, Any]
     scores: NDArray[np.float32]
     kind: str
     layers: Layers | None = None
+    fair: NDArray[np.bool_] | None = None
 
 
 class Head(Protocol):
@@ -66,7 +69,7 @@ class Head(Protocol):
             rows: (N, D) float32, perhaps larger than memory.
             labels: (N,) in 0..n_classes-1, each class at least once.
             n_classes: K >= 2.
-            seed: of whatever is random.
+            seed: of whatever is random, any whole number from 0.
             groups: (N,) rows with one value stay together when some are left out.
             held_out: rows to choose on instead.
         """
@@ -88,25 +91,29 @@ class Validation:
     """How good a head is on rows that it had not seen.
 
     Its settings and its K + 1 calibration numbers were chosen on the same rows, so it is a little
-    kinder than a test on rows that nobody looked at.
+    kinder than a test on rows that nobody looked at. Rows that are alone in their class are not
+    among them: once they are left out nothing knows their class. With one row per class none is
+    left.
 
     Attributes:
         kind: 'leave-one-out', 'leave-group-out', 'k-fold' or 'held out'.
-        n: rows scored.
+        n: rows scored; may be 0.
+        rows: (n,) their places among the rows given.
         scores: (n, K) float32 raw scores.
         labels: (n,) the truth.
         probabilities: (n, K) float32, calibrated.
-        accuracy: share of rows whose class has the highest probability.
-        log_loss: mean negative log-probability of the true class.
+        accuracy: share of rows whose class has the highest probability; None without rows.
+        log_loss: mean negative log-probability of the true class; None without rows.
     """
 
     kind: str
     n: int
+    rows: NDArray[np.intp]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    accuracy: float
-    log_loss: float
+    accuracy: float | None
+    log_loss: float | None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -227,12 +234,11 @@ def fit_head(
     if not 0.0 <= balance <= 1.0:
         raise HeadError(f"balance must lie in 0..1, not {balance}.")
     labels = check_examples(rows, labels, n_classes)
-    if groups is not None and np.shape(groups) != labels.shape:
-        raise HeadError(f"groups must have the shape {labels.shape}, not {np.shape(groups)}.")
+    check_groups(groups, labels)
     held = None if validation is None else _held_out(rows, *validation, n_classes)
     tuned = head.tune(rows, labels, n_classes, seed=seed, groups=groups, held_out=held)
     truth = labels if held is None else held.labels
-    found = calibrate(tuned.scores, truth)
+    found = calibrate(tuned.scores, truth, fair=tuned.fair)
     bias = found.bias - balance * log_prior(truth, n_classes)
     calibration = Calibration(found.sharpness, bias)
     layers = tuned.layers
@@ -242,18 +248,23 @@ def fit_head(
         layers = head.solve(everything, every_label, n_classes, tuned.settings, seed=seed)
     elif layers is None:
         layers = head.solve(rows, labels, n_classes, tuned.settings, seed=seed)
-    checked = validate(tuned.kind, tuned.scores, truth, calibration)
+    checked = validate(tuned, truth, calibration)
     return FittedHead(name, layers, calibration, tuned.settings, checked)
 
 
-def validate(
-    kind: str, scores: NDArray[Any], labels: NDArray[np.int64], calibration: Calibration
-) -> Validation:
-    """The `Validation` of out-of-fold scores (n, K)."""
+def validate(tuned: Tuned, truth: NDArray[np.int64], calibration: Calibration) -> Validation:
+    """The `Validation` of the out-of-fold scores in `tuned`, whose labels are `truth` (n,)."""
+    if tuned.fair is None or tuned.fair.all():
+        rows, scores, labels = np.arange(len(truth)), tuned.scores, truth
+    else:
+        rows = np.flatnonzero(tuned.fair)
+        scores, labels = tuned.scores[rows], truth[rows]
     p = calibration.probabilities(scores)
-    accuracy = float((p.argmax(axis=1) == labels).mean())
-    loss = calibration.log_loss(scores, labels)
-    return Validation(kind, len(labels), scores, labels, p, accuracy, loss)
+    accuracy = loss = None
+    if len(rows):
+        accuracy = float((p.argmax(axis=1) == labels).mean())
+        loss = calibration.log_loss(scores, labels)
+    return Validation(tuned.kind, len(rows), rows, scores, labels, p, accuracy, loss)
 
 
 def _held_out(rows: Rows, held_rows: Rows, held_labels: NDArray[Any], n_classes: int) -> HeldOut:

@@ -2,7 +2,8 @@
 
 With H the matrix that turns targets into fits, the residual without a row is its residual over
 1 - h (Allen 1974, Golub, Heath and Wahba 1979), and without a group G it is (I - H_GG)⁻¹ times the
-group's residuals. The unpenalised intercept is the 1/n in H.
+group's residuals. The unpenalised intercept is the 1/n in H. A group of more rows than coordinates
+is solved on the side of the coordinates (Woodbury).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
+from regraft.heads.folds import shared
 from regraft.heads.moments import Float
 from regraft.heads.rows import CHUNK, Rows, take
 from regraft.heads.spectrum import Spectrum
 
-MOST_IN_GROUP = 4096  # a group of m rows costs m³
+MOST_BYTES = 2 << 30  # of one group's coordinates in float64; its rows are looked at together
 STEEP = 0.9  # above this share a row's own pull is computed again in float64
 
 
@@ -38,12 +40,28 @@ def leave_out(
     target = np.zeros_like(fitted)
     target[np.arange(len(labels)), labels] = 1.0
     out = target - (target - fitted) / (1.0 - own)[:, None]
-    for members in _shared(groups):
-        half = t[members] * np.sqrt(spectrum.shrink(penalty))
-        hat = half @ half.T + 1.0 / spectrum.n
+    for members in shared(groups):
         rest = target[members] - fitted[members]
-        out[members] = target[members] - np.linalg.solve(np.eye(len(members)) - hat, rest)
+        if members.shape[1] <= t.shape[1]:
+            half = t[members] * np.sqrt(spectrum.shrink(penalty))
+            hat = half @ half.swapaxes(1, 2) + 1.0 / spectrum.n
+            gone = np.linalg.solve(np.eye(members.shape[1]) - hat, rest)
+        else:
+            gone = np.stack([_without_many(spectrum, t[g], r, penalty)
+                             for g, r in zip(members, rest, strict=True)])  # fmt: skip
+        out[members] = target[members] - gone
     return np.asarray(out)
+
+
+def _without_many(spectrum: Spectrum, t: Float, rest: Float, penalty: float) -> Float:
+    """(M, K) residuals of M rows, more than coordinates, by the head without all of them.
+
+    With T the coordinates and a one for the intercept, H = T S Tᵀ and (I - H)⁻¹ is
+    I + T (S⁻¹ - TᵀT)⁻¹ Tᵀ, where S⁻¹ - TᵀT is the penalised Gram matrix of the rows that stay.
+    """
+    padded = np.concatenate([t, np.ones((len(t), 1))], axis=1)
+    stays = np.diag(np.append(1.0 / spectrum.shrink(penalty), spectrum.n)) - padded.T @ padded
+    return np.asarray(rest + padded @ np.linalg.solve(stays, padded.T @ rest))
 
 
 def leave_out_all(
@@ -81,24 +99,17 @@ def leave_out_all(
     return out
 
 
-def _shared(groups: NDArray[Any] | None) -> Iterator[NDArray[np.intp]]:
-    """The members of every group of two and more.
+def refuse_large(largest: int, dim: int) -> None:
+    """Refuse a group whose rows of `dim` columns do not fit into memory together.
 
     Raises:
-        HeadError: a group is too large to be left out exactly.
+        HeadError: `largest` rows are too many.
     """
-    if groups is None:
-        return
-    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(sizes)
-    if int(sizes.max()) > MOST_IN_GROUP:
+    if 8 * largest * dim > MOST_BYTES:
         raise HeadError(
-            f"A group of {int(sizes.max())} rows is too large to be left out exactly; groups may "
-            f"have up to {MOST_IN_GROUP} rows. Give validation rows instead."
+            f"A group of {largest} rows is too large to be left out exactly; groups may have up "
+            f"to {MOST_BYTES // (8 * dim)} rows. Give validation rows instead."
         )
-    for place in np.flatnonzero(sizes > 1):
-        yield order[ends[place] - sizes[place] : ends[place]]
 
 
 def _batches(n: int, groups: NDArray[Any] | None) -> Iterator[NDArray[np.intp]]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.calibrate import calibrate, log_prior
+from regraft.heads.calibrate import log_prior, unseen_loss
 from regraft.heads.fitted import HELD_OUT, K_FOLD, HeldOut, Tuned
-from regraft.heads.folds import folds
+from regraft.heads.folds import fair, split_out
 from regraft.heads.layers import Layers, affine
 from regraft.heads.newton import Float, Local, Product, log_softmax, minimise
 from regraft.heads.rows import Rows
@@ -52,18 +52,22 @@ class Logistic:
             unseen = spectrum.coordinates(held_out.rows[0 : len(held_out.rows)])
             truth = held_out.labels
             parts = [(t, labels, unseen, np.arange(len(truth)))]
+            told = None
         else:
             truth = labels
-            fold = folds(labels, FOLDS, seed=seed, groups=groups)
+            fold = split_out(labels, FOLDS, seed=seed, groups=groups)
+            told = fair(labels, fold)
             parts = [
                 (t[fold != f], labels[fold != f], t[fold == f], np.flatnonzero(fold == f))
                 for f in range(int(fold.max()) + 1)
+                if (fold != f).any()
             ]
-        penalty, scores = _walk(parts, truth, n_classes, spectrum.values / spectrum.n)
+        penalty, scores = _walk(parts, truth, n_classes, spectrum.values / spectrum.n, told)
         settings = {"penalty": penalty, "folds": 0 if held_out else len(parts)}
         if held_out is not None:
             return Tuned(settings, scores, HELD_OUT)
-        return Tuned(settings, scores, K_FOLD, _layers(spectrum, t, labels, n_classes, penalty))
+        layers = _layers(spectrum, t, labels, n_classes, penalty)
+        return Tuned(settings, scores, K_FOLD, layers, told)
 
     def solve(
         self,
@@ -157,13 +161,17 @@ def _walk(
     truth: NDArray[np.int64],
     n_classes: int,
     spread: Float,
+    told: NDArray[np.bool_] | None,
 ) -> tuple[float, NDArray[np.float32]]:
-    """The penalty whose unseen scores, once calibrated, have the least log-loss; and the scores."""
+    """The penalty whose unseen scores, once calibrated, have the least log-loss; and the scores.
+
+    Only rows in `told` (n,) are looked at. If there is none it is the strongest, `PENALTIES[0]`.
+    """
     starts: list[Float | None] = [None] * len(parts)
     best = (np.inf, PENALTIES[0], np.zeros((len(truth), n_classes), np.float32))
     worse = 0
     for penalty in PENALTIES:
-        scores = np.empty((len(truth), n_classes), np.float32)
+        scores = np.zeros((len(truth), n_classes), np.float32)
         for place, (t, labels, unseen, index) in enumerate(parts):
             w = solve_logistic(
                 t, labels, n_classes, penalty,
@@ -172,7 +180,9 @@ def _walk(
             starts[place] = w
             prior = log_prior(labels, n_classes)
             scores[index] = spread_over(unseen @ w[:-1] + w[-1]) - prior
-        loss = calibrate(scores, truth).log_loss(scores, truth)
+        loss = unseen_loss(scores, truth, told)
+        if not np.isfinite(loss):
+            return penalty, scores
         gained = loss * (1 + SLACK) + SLACK / 10 < best[0]  # a weaker penalty has to pay
         worse = 0 if gained else worse + 1
         if gained:

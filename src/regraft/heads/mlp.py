@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from regraft.errors import HeadError
 from regraft.heads.calibrate import log_prior
 from regraft.heads.fitted import HELD_OUT, K_FOLD, HeldOut, Tuned
-from regraft.heads.folds import folds
+from regraft.heads.folds import fair, split_out
 from regraft.heads.layers import Layer, Layers, Relu, Scale, affine
 from regraft.heads.logistic import spread_over
 from regraft.heads.moments import columns
@@ -19,6 +19,7 @@ from regraft.heads.rows import Rows, spans
 
 FOLDS = 5
 MOST_EPOCHS = 100
+UNLEARNED = 20  # epochs where no row tells
 
 
 class Mlp:
@@ -26,7 +27,8 @@ class Mlp:
 
     How many epochs to train is chosen where the mean log-loss of left-out rows is least: all folds
     train side by side, and training stops when none of `patience` further epochs was better. The
-    final head trains that many epochs on all rows. Only training needs torch; answers do not.
+    final head trains that many epochs on all rows: 20 where every row is alone in its class. Only
+    training needs torch; answers do not.
 
     Args:
         hidden: widths of the dense layers, e.g. (128,), (256,), (512, 128).
@@ -67,14 +69,18 @@ class Mlp:
         scale = _scaling(rows)
         x = _scaled(rows, scale)
         if held_out is None:
-            fold = folds(labels, FOLDS, seed=seed, groups=groups)
-            truth, data, kind = labels, x, K_FOLD
+            fold = split_out(labels, FOLDS, seed=seed, groups=groups)
+            truth, data, kind, told = labels, x, K_FOLD, fair(labels, fold)
             parts = [np.flatnonzero(fold != f) for f in range(int(fold.max()) + 1)]
+            parts = [part for part in parts if len(part)]
         else:
             data = np.concatenate([x, _scaled(held_out.rows, scale)])
             labels = np.concatenate([labels, held_out.labels])
             truth, kind, parts = held_out.labels, HELD_OUT, [np.arange(len(x))]
-        epochs, scores = best_epochs(self, data, labels, n_classes, parts, seed, MOST_EPOCHS)
+            told = None
+        asked = np.arange(len(x), len(data)) if told is None else np.flatnonzero(told)
+        most = MOST_EPOCHS if len(asked) else UNLEARNED
+        epochs, scores = best_epochs(self, data, labels, n_classes, parts, asked, seed, most)
         settings = {
             "hidden": list(self.hidden),
             "dropout": self.dropout,
@@ -82,7 +88,7 @@ class Mlp:
             "batch": self.batch,
             "epochs": epochs,
         }
-        return Tuned(settings, scores[-len(truth) :], kind)
+        return Tuned(settings, scores[-len(truth) :], kind, fair=told)
 
     def solve(
         self,

@@ -25,6 +25,7 @@ class _Run:
     def __init__(self, spec: Mlp, x: torch.Tensor, y: torch.Tensor, columns: int, seed: int):
         self.batch, self.x, self.y, self.columns = spec.batch, x, y, columns
         self.prior = log_prior(y.numpy(), 2 if columns == 1 else columns)
+        seed &= 2**63 - 1  # what torch takes
         self.random = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -58,19 +59,20 @@ def best_epochs(
     labels: NDArray[np.int64],
     n_classes: int,
     parts: list[NDArray[np.intp]],
+    asked: NDArray[np.intp],
     seed: int,
     most: int,
 ) -> tuple[int, NDArray[np.float32]]:
     """The number of epochs with the least log-loss on left-out rows, and the scores (N, K) there.
 
     `parts` are the rows that each network trains on; it scores all others. Rows that no network
-    leaves out have zeros.
+    leaves out have zeros. The log-loss is that of the rows in `asked`, which are among those left
+    out; without any, all `most` epochs are trained.
     """
     columns = 1 if n_classes == 2 else n_classes
     rows, truth = torch.from_numpy(x), torch.from_numpy(labels)
     runs = [_Run(spec, rows[p], truth[p], columns, seed + i) for i, p in enumerate(parts)]
     unseen = [np.setdiff1d(np.arange(len(x)), p) for p in parts]
-    asked = np.concatenate(unseen)
     prior = log_prior(labels, n_classes)
     best = (np.inf, 1, np.zeros((len(x), n_classes), np.float32))
     for epoch in range(1, most + 1):
@@ -79,7 +81,7 @@ def best_epochs(
             run.epoch()
             scores[index] = spread_over(run.logits(rows[index])) - run.prior
         truth_p = log_softmax(scores[asked] + prior)[np.arange(len(asked)), labels[asked]]
-        loss = -float(truth_p.mean())
+        loss = -float(truth_p.mean()) if len(asked) else -float(epoch)
         if loss < best[0]:
             best = (loss, epoch, scores)
         if epoch - best[1] >= spec.patience:

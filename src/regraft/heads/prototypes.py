@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.calibrate import calibrate
+from regraft.heads.calibrate import unseen_loss
 from regraft.heads.fitted import HELD_OUT, LEAVE_GROUP_OUT, LEAVE_ONE_OUT, HeldOut, Tuned
+from regraft.heads.folds import fair, shared
 from regraft.heads.layers import TINY, Layers, Scale, Unit, affine
 from regraft.heads.moments import Float, class_sums, columns
 from regraft.heads.rows import Rows, spans, take
@@ -24,7 +25,8 @@ class Prototypes:
     'cosine' compares directions from the overall mean, 'euclidean' distances; the one with the
     better calibrated leave-one-out log-loss is taken. Leaving a row out takes it out of the mean
     of its class, exactly; the overall mean and scale stay those of all rows. A row that is alone
-    in its class has no mean left and so scores last there.
+    in its class has no mean left, scores last there and does not count. Where all rows are alone
+    it is 'cosine'.
 
     Source: Snell et al., Prototypical Networks, NeurIPS 2017; Mensink et al., PAMI 2013.
     """
@@ -42,6 +44,7 @@ class Prototypes:
         """Choose the metric; see `Head.tune`."""
         tried: list[tuple[float, str, NDArray[np.float32]]] = []
         truth = labels if held_out is None else held_out.labels
+        told = fair(labels, groups) if held_out is None else None
         for metric in METRICS:
             if held_out is None:
                 scores = _left_out(rows, labels, n_classes, metric, groups)
@@ -49,11 +52,10 @@ class Prototypes:
                 scores = self.solve(rows, labels, n_classes, {"metric": metric}, seed=seed)(
                     held_out.rows
                 )
-            loss = calibrate(scores, truth).log_loss(scores, truth)
-            tried.append((loss, metric, scores))
+            tried.append((unseen_loss(scores, truth, told), metric, scores))
         _, metric, scores = min(tried, key=lambda one: one[0])
         kind = LEAVE_ONE_OUT if groups is None else LEAVE_GROUP_OUT
-        return Tuned({"metric": metric}, scores, HELD_OUT if held_out else kind)
+        return Tuned({"metric": metric}, scores, HELD_OUT if held_out else kind, fair=told)
 
     def solve(
         self,
@@ -116,19 +118,20 @@ def _left_out(
     shift, scale = columns(rows)
     total, count = _sums(rows, labels, n_classes, shift, scale, metric)
     out = np.empty((len(rows), n_classes), np.float32)
-    if groups is None:
-        for part in spans(len(rows)):
-            points = _points(rows[part], shift, scale, metric)
-            out[part] = _without_self(points, labels[part], total, count, metric)
-        return out
-    _, group = np.unique(groups, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        points = _points(take(rows, members), shift, scale, metric)
-        here, sums = class_sums(points, labels[members], n_classes)
-        rest, left = total - sums.T, count - here
-        square = (rest**2).sum(axis=1)
-        out[members] = _score(points @ rest.T, square, left, metric)
+    for part in spans(len(rows)):
+        points = _points(rows[part], shift, scale, metric)
+        out[part] = _without_self(points, labels[part], total, count, metric)
+    size = (total**2).sum(axis=1)
+    for same in shared(groups):
+        for members in same:
+            points = _points(take(rows, members), shift, scale, metric)
+            touched, inside = np.unique(labels[members], return_inverse=True)
+            here, sums = class_sums(points, inside, len(touched))
+            dots, square, left = points @ total.T, size.copy(), count.copy()
+            dots[:, touched] -= points @ sums
+            square[touched] = ((total[touched] - sums.T) ** 2).sum(axis=1)
+            left[touched] -= here
+            out[members] = _score(dots, square, left, metric)
     return out
 
 
@@ -148,7 +151,10 @@ def _without_self(
 
 
 def _score(dots: Float, square: Float, count: Float, metric: str) -> Float:
-    """Scores from x·S, ‖S‖² and the number of points in the sum S; an empty class comes last."""
+    """Scores from x·S, ‖S‖² and the number of points in the sum S; an empty class comes last.
+
+    All scores are 0 where no class has a point.
+    """
     there = np.broadcast_to(count > 0.5, dots.shape)
     if metric == "cosine":
         score = dots / np.sqrt(np.maximum(square, TINY))
@@ -156,4 +162,4 @@ def _score(dots: Float, square: Float, count: Float, metric: str) -> Float:
         n = np.maximum(count, 1.0)
         score = dots / n - 0.5 * square / n**2
     last = np.where(there, score, np.inf).min(axis=1, keepdims=True) - 1.0
-    return np.where(there, score, last)
+    return np.where(there, score, np.where(np.isfinite(last), last, 0.0))

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.calibrate import calibrate
+from regraft.heads.calibrate import calibrate, unseen_loss
 from regraft.heads.fitted import HELD_OUT, LEAVE_GROUP_OUT, LEAVE_ONE_OUT, HeldOut, Tuned
+from regraft.heads.folds import fair, units
 from regraft.heads.layers import Layers, affine
-from regraft.heads.leave_out import leave_out, leave_out_all
+from regraft.heads.leave_out import leave_out, leave_out_all, refuse_large
 from regraft.heads.lift import MEMORY, Lifted, lift, widest
 from regraft.heads.moments import Float
 from regraft.heads.rows import Rows, take
 from regraft.heads.spectrum import Spectrum, decompose
 
+UNLEARNED = 1.0  # the penalty where no row tells: as much as one scaled feature weighs
 PENALTIES = tuple(10.0 ** (power / 3) for power in range(-12, 13))  # per row, on scaled features
 SLACK = 0.02  # log-loss that a stronger penalty may cost, relative
 MOST_TUNED = 8192  # rows on which a penalty is chosen
@@ -71,7 +73,7 @@ class Ridge:
             if width and held_out is not None:
                 held = HeldOut(Lifted(held_out.rows, chain, width), held_out.labels)
             tuned = _tune(lifted, labels, n_classes, groups, held)
-            loss = calibrate(tuned.scores, truth).log_loss(tuned.scores, truth)
+            loss = unseen_loss(tuned.scores, truth, tuned.fair)
             if best is None or loss < best[0]:
                 layers = tuned.layers and Layers((*chain, *tuned.layers.chain))
                 settings = {**tuned.settings, "lift": width}
@@ -124,6 +126,10 @@ def _tune(
         penalty = pick(lambda p: spectrum.evidence(spectrum.fit(t, p)), held_out.labels)
         scores = spectrum.evidence(spectrum.fit(t, penalty)).astype(np.float32)
         return Tuned({"penalty": penalty}, scores, HELD_OUT)
+    group = units(groups, len(rows))
+    refuse_large(int(np.bincount(group).max()), rows.shape[1])
+    alone = int(group.max()) == 0  # one group of everything: no row stays to learn from
+    told = fair(labels, group)
     sample = spread_out(len(rows), groups)
     whole = len(sample) == len(rows)
     inside = spectrum.inside if whole else None
@@ -131,17 +137,23 @@ def _tune(
     among = None if groups is None else groups[sample]
 
     def scores_at(penalty: float) -> Float:
+        if alone:
+            return np.zeros((len(sample), n_classes))
         return spectrum.evidence(leave_out(spectrum, t, labels[sample], penalty, among))
 
-    penalty = pick(scores_at, labels[sample])
+    penalty = pick(scores_at, labels[sample], told[sample])
     scores = np.asarray(scores_at(penalty), np.float32)
-    if not whole:
+    if not whole and not alone:
         scores = spectrum.evidence(leave_out_all(spectrum, rows, labels, penalty, groups))
     kind = LEAVE_ONE_OUT if groups is None else LEAVE_GROUP_OUT
-    return Tuned({"penalty": penalty}, scores, kind, _layers(spectrum, penalty))
+    return Tuned({"penalty": penalty}, scores, kind, _layers(spectrum, penalty), told)
 
 
-def pick(scores_at: Callable[[float], Float], labels: NDArray[np.int64]) -> float:
+def pick(
+    scores_at: Callable[[float], Float],
+    labels: NDArray[np.int64],
+    told: NDArray[np.bool_] | None = None,
+) -> float:
     """The strongest penalty whose unseen scores (n, K), once calibrated, have about least log-loss.
 
     Log-loss, because it is what probabilities are for and no noisier than the others: over four
@@ -150,16 +162,20 @@ def pick(scores_at: Callable[[float], Float], labels: NDArray[np.int64]) -> floa
     accuracy), because the loss is flat there and weaker penalties fit chance: another 0.002.
 
     A coarse walk over every fourth penalty, then ever closer around the best one: the loss has
-    one valley, and calibrating is what costs.
+    one valley, and calibrating is what costs. Rows outside `told` (n,) are not looked at; if none
+    is in it, the penalty is `UNLEARNED`.
     """
+    if told is not None and not told.any():
+        return UNLEARNED
     tried: dict[int, tuple[float, float]] = {}
 
     def loss(place: int) -> float:
         if place not in tried:
             scores = scores_at(PENALTIES[place])
-            fitted = calibrate(scores, labels)
+            fitted = calibrate(scores, labels, fair=told)
             right = fitted.logits(scores).argmax(axis=1) == labels
-            tried[place] = (fitted.log_loss(scores, labels), float(right.mean()))
+            share = float((right if told is None else right[told]).mean())
+            tried[place] = (fitted.log_loss(scores, labels, told), share)
         return tried[place][0]
 
     best = min(range(0, len(PENALTIES), 4), key=loss)
@@ -179,12 +195,13 @@ def spread_out(n: int, groups: NDArray[Any] | None) -> NDArray[np.intp]:
         block = 32
         starts = np.linspace(0, n - block, MOST_TUNED // block).astype(np.intp)
         return np.unique(starts[:, None] + np.arange(block))
-    _, group = np.unique(groups, return_inverse=True)
+    group = units(groups, n)
     sizes = np.bincount(group)
-    step = max(1, round(n / MOST_TUNED))
-    chosen = np.zeros(len(sizes), bool)
-    chosen[::step] = True
-    return np.flatnonzero(chosen[group])
+    chosen = np.arange(0, len(sizes), max(1, round(n / MOST_TUNED)))
+    chosen = chosen[np.argsort(-sizes[chosen], kind="stable")]
+    left = np.cumsum(sizes[chosen][::-1])[::-1]  # rows, were all larger groups left away
+    some = chosen[(left <= 2 * MOST_TUNED) | (np.arange(len(chosen)) == len(chosen) - 1)]
+    return np.flatnonzero(np.isin(group, some))
 
 
 def _layers(spectrum: Spectrum, penalty: float) -> Layers:

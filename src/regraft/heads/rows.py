@@ -119,3 +119,13 @@ def check_examples(rows: Rows, labels: NDArray[Any], n_classes: int) -> NDArray[
             "give it an example or leave the class out."
         )
     return labels.astype(np.int64)
+
+
+def check_groups(groups: NDArray[Any] | None, labels: NDArray[np.int64]) -> None:
+    """Refuse groups that are not one value per row.
+
+    Raises:
+        HeadError: the shape is another one.
+    """
+    if groups is not None and np.shape(groups) != labels.shape:
+        raise HeadError(f"groups must have the shape {labels.shape}, not {np.shape(groups)}.")
