@@ -44,7 +44,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def test_a_flat_folder_is_divided_and_scored_on_what_was_held_out(flat: Path, net) -> None:
-    report = regraft.fit(flat, net).report
+    report = regraft.fit(flat, net, head="ridge").report
     assert report["train"]["n"] == 24
     assert report["test"]["n"] == 6
     assert report["test_part"] == "a fifth held out"
@@ -81,7 +81,7 @@ def test_copies_of_training_pictures_are_named_and_not_scored(
     assert report["test"]["n"] == 12
     assert len(report["leaks"]) == 18
     assert "dots/000.png" in report["leaks"]
-    assert "18 test images are copies of training images" in caplog.text
+    assert "18 images to test or choose on are copies of training images" in caplog.text
 
 
 def test_equal_pictures_never_lie_on_both_sides(tmp_path: Path, net) -> None:
@@ -150,7 +150,7 @@ def test_nothing_is_left_to_score(flat: Path, net, tmp_path: Path) -> None:
         new = tmp_path / "bad" / path.relative_to(flat)
         new.parent.mkdir(parents=True, exist_ok=True)
         new.write_bytes(b"")
-    with pytest.raises(DataError, match="none of the 30 files in .* could be read"):
+    with pytest.raises(DataError, match=r"none of the 30 files in .* could be read"):
         run.evaluate(tmp_path / "bad")
 
 
@@ -246,6 +246,19 @@ def test_a_test_class_that_nobody_trains_on_counts_as_wrong(tmp_path: Path, net)
     test = regraft.fit(data, net).report["test"]
     assert test["n"] == 16
     assert test["unknown"] == {"extra": 1}
+
+
+@pytest.mark.parametrize("per_class", [1, 2])
+def test_hardly_any_images(per_class: int, tmp_path: Path, net) -> None:
+    run = regraft.fit(write_folder(tmp_path / "data", per_class), net).save(tmp_path / "run")
+    assert run.report["train"]["n"] == 3  # of two, one is held out
+    assert run.report["validation"]["n"] == 0
+    assert run.report["validation"]["accuracy"] is None
+    assert (run.report["test"] is None) == (per_class == 1)
+    found = run.predict(tmp_path / "data")
+    assert all(max(one.probabilities.values()) > 0.34 for one in found)
+    assert (tmp_path / "run" / "log.txt").exists()
+    json.dumps(run.report, allow_nan=False)
 
 
 def test_wrong_options(flat: Path, net, tmp_path: Path) -> None:

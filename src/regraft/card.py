@@ -61,7 +61,7 @@ def _scores(metrics: dict[str, Any]) -> list[str]:
     lines = ["## Scores", ""]
     lines += ["| on | images | accuracy | 95 % interval |", "| --- | ---: | ---: | --- |"]
     held, test = metrics.get("validation"), metrics.get("test")
-    if held:
+    if held and held["n"]:
         lines.append(f"| {held['kind']} | {held['n']} | {held['accuracy']:.3f} | |")
     if test:
         low, high = test["accuracy_ci95"]

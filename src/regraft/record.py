@@ -104,8 +104,10 @@ def story(report: dict[str, Any]) -> str:
         f"finished {datetime.now(UTC).isoformat(timespec='seconds')}",
         f"backbone {report['backbone']}, read at {report['at']}, head {report['head']}",
         report["why"],
-        f"{validation['kind']} accuracy {validation['accuracy']:.4f} on {validation['n']} images",
     ]
+    if validation["n"]:
+        told = f"accuracy {validation['accuracy']:.4f} on {validation['n']} images"
+        lines.append(f"{validation['kind']} {told}")
     if test:
         low, high = test["accuracy_ci95"]
         lines.append(

@@ -136,10 +136,11 @@ def show(report: dict[str, Any]) -> None:
         f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
         + (f"; {len(report['skipped'])} left out" if report["skipped"] else "")
     )
-    print(
-        f"validation  {percent(validation['accuracy'])} ({validation['kind']}, "
-        f"{validation['n']} images)"
-    )
+    if validation["n"]:
+        told = f"{percent(validation['accuracy'])} ({validation['kind']}, {validation['n']} images)"
+    else:
+        told = "not possible: no class has two different training images"
+    print(f"validation  {told}")
     if test:
         low, high = test["accuracy_ci95"]
         print(

@@ -44,5 +44,6 @@ class ReferenceSession:
 
         for row in rows:
             with torch.inference_mode():
-                outputs = self._module(*(torch.from_numpy(array)[None] for array in row))
+                # copied: a decoder may hand out rows that must not be written to
+                outputs = self._module(*(torch.from_numpy(array[None].copy()) for array in row))
             yield tuple(outputs[pick][0].float().numpy() for pick in self._picks)
