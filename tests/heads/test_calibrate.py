@@ -107,6 +107,16 @@ def test_without_rows_to_learn_from_a_class_that_stands_out_is_about_even(k):
     assert unseen_loss(scores, labels, np.zeros(len(scores), bool)) == np.inf
 
 
+def test_classes_that_were_left_out_do_not_widen_the_spread():
+    scores = np.random.default_rng(0).normal(size=(40, 40))
+    none = np.zeros(40, bool)
+    clean = calibrate(scores, np.arange(40), fair=none).sharpness
+    scores[np.arange(40), np.arange(40)] = -50.0
+    scores[np.arange(40), (np.arange(40) + 1) % 40] = -50.0
+    spoilt = calibrate(scores, np.arange(40), fair=none).sharpness
+    assert spoilt == pytest.approx(clean, rel=0.1)
+
+
 def test_two_rows_do_not_overrule_three_hundred_classes():
     scores = np.random.default_rng(0).normal(size=(301, 300))
     labels = np.r_[np.arange(300), 0]

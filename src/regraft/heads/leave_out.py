@@ -8,7 +8,6 @@ is solved on the side of the coordinates (Woodbury).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from regraft.errors import HeadError
 from regraft.heads.folds import shared
 from regraft.heads.moments import Float
-from regraft.heads.rows import CHUNK, Rows, take
+from regraft.heads.rows import CHUNK, Rows, spans, take
 from regraft.heads.spectrum import Spectrum
 
 MOST_BYTES = 2 << 30  # of one group's coordinates in float64; its rows are looked at together
@@ -74,28 +73,30 @@ def leave_out_all(
     """(N, K) scores of all rows in a second streamed pass, in memory that does not grow with N.
 
     The pull of each row on its own fit is computed in float32 (relative error about 1e-6), and
-    again in float64 for the few rows where 1 - h would magnify that.
+    again in float64 for the few rows where 1 - h would magnify that, and for those that share a
+    group.
     """
     out = np.empty((len(labels), len(spectrum.target)), np.float32)
     weight = spectrum.weight(penalty)
     narrow = (spectrum.vectors * np.sqrt(spectrum.shrink(penalty))).astype(np.float32)
-    for index in _batches(len(labels), groups):
-        x = take(rows, index)
-        if groups is not None:
-            t = spectrum.coordinates(x)
-            out[index] = leave_out(spectrum, t, labels[index], penalty, groups[index])
-            continue
+    for part in spans(len(labels), CHUNK):
+        x, truth = np.asarray(rows[part]), labels[part]
         wide = np.asarray(x, np.float64) - spectrum.shift
         fitted = wide @ weight + spectrum.target
         half = wide.astype(np.float32) @ narrow
         own = 1.0 / spectrum.n + np.einsum("ij,ij->i", half, half).astype(np.float64)
         target = np.zeros_like(fitted)
-        target[np.arange(len(index)), labels[index]] = 1.0
-        out[index] = target - (target - fitted) / (1.0 - own)[:, None]
+        target[np.arange(len(truth)), truth] = 1.0
+        out[part] = target - (target - fitted) / (1.0 - own)[:, None]
         steep = np.flatnonzero(own > STEEP)
         if len(steep):
             t = spectrum.coordinates(x[steep])
-            out[index[steep]] = leave_out(spectrum, t, labels[index[steep]], penalty)
+            out[part.start + steep] = leave_out(spectrum, t, truth[steep], penalty)
+    for members in shared(groups):
+        index = members.ravel()
+        t = spectrum.coordinates(take(rows, index))
+        group = np.repeat(np.arange(len(members)), members.shape[1])
+        out[index] = leave_out(spectrum, t, labels[index], penalty, group)
     return out
 
 
@@ -110,20 +111,3 @@ def refuse_large(largest: int, dim: int) -> None:
             f"A group of {largest} rows is too large to be left out exactly; groups may have up "
             f"to {MOST_BYTES // (8 * dim)} rows. Give validation rows instead."
         )
-
-
-def _batches(n: int, groups: NDArray[Any] | None) -> Iterator[NDArray[np.intp]]:
-    """All row numbers in batches of about `CHUNK`, the rows of one group in one batch."""
-    if groups is None:
-        for start in range(0, n, CHUNK):
-            yield np.arange(start, min(start + CHUNK, n))
-        return
-    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < n:
-        fits = ends[(ends > start) & (ends <= start + CHUNK)]
-        stop = int(fits[-1]) if len(fits) else int(ends[ends > start][0])
-        yield order[start:stop]
-        start = stop
