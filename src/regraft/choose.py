@@ -228,7 +228,7 @@ def choose(
     if head != "auto" and head not in heads.HEADS:
         heads.head(head)
     checked_labels = check_examples(features[stages[-1]], labels, n_classes)
-    check_groups(groups, checked_labels)
+    groups = check_groups(groups, checked_labels)
     search = _Search(features, checked_labels, n_classes, seed, groups, validation)
     place, why_at = (known, "") if known else _choose_stage(search, stages)
     name, why_head = (head, "") if head != "auto" else _choose_head(search, place)

@@ -234,7 +234,7 @@ def fit_head(
     if not 0.0 <= balance <= 1.0:
         raise HeadError(f"balance must lie in 0..1, not {balance}.")
     labels = check_examples(rows, labels, n_classes)
-    check_groups(groups, labels)
+    groups = check_groups(groups, labels)
     held = None if validation is None else _held_out(rows, *validation, n_classes)
     tuned = head.tune(rows, labels, n_classes, seed=seed, groups=groups, held_out=held)
     truth = labels if held is None else held.labels

@@ -121,11 +121,16 @@ def check_examples(rows: Rows, labels: NDArray[Any], n_classes: int) -> NDArray[
     return labels.astype(np.int64)
 
 
-def check_groups(groups: NDArray[Any] | None, labels: NDArray[np.int64]) -> None:
-    """Refuse groups that are not one value per row.
+def check_groups(
+    groups: NDArray[Any] | None, labels: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """The groups, whatever they are named, as numbers 0, 1, …: quicker to look at than names.
 
     Raises:
-        HeadError: the shape is another one.
+        HeadError: there is not one value per row.
     """
-    if groups is not None and np.shape(groups) != labels.shape:
+    if groups is None:
+        return None
+    if np.shape(groups) != labels.shape:
         raise HeadError(f"groups must have the shape {labels.shape}, not {np.shape(groups)}.")
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
