@@ -135,16 +135,16 @@ def report(name: str, workers: int, repeats: list[dict[str, dict]]) -> None:
             f"| {who} | {mid(r['wall'] for r in rows):.2f} | {parts[0]} | {speed} | {parts[1]} |"
             f" {accuracy(rows[0]):.4f} | {' | '.join(ratios)} |"
         )
-    for other in ("plain", "channels-last"):
-        values = [
-            repeat["cold"]["images_per_second"] / repeat[other]["images_per_second"]
-            for repeat in repeats
-        ]
-        low, high = min(values), max(values)
-        print(
-            f"\nFeatures alone, cold, against {other}: {statistics.median(values):.1f}× "
-            f"({low:.1f} to {high:.1f})"
-        )
+    for state in ("cold", "compiled"):
+        for other in ("plain", "channels-last"):
+            values = [
+                repeat[state]["images_per_second"] / repeat[other]["images_per_second"]
+                for repeat in repeats
+            ]
+            print(
+                f"\nFeatures alone, {state}, against {other}: {statistics.median(values):.1f}× "
+                f"({min(values):.1f} to {max(values):.1f})"
+            )
 
 
 if __name__ == "__main__":
