@@ -97,7 +97,7 @@ def show(data: dict[str, Any], console: Console) -> None:
     for title, side in (("", "right"), ("stage", "left"), ("kind", "left")):
         table.add_column(title, justify=side)  # type: ignore[arg-type]
     table.add_column("parameters", justify="right")
-    table.add_column("output", justify="left")
+    table.add_column("output", justify="left", no_wrap=True)
     table.add_column("MFLOPs", justify="right")
     table.add_column("KiB a row", justify="right")
     for stage in data["stages"]:

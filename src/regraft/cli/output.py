@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from regraft.features import Progress
 
 
+#: Columns of a table that no terminal shows.
+WIDE = 160
+
+
 def say(line: str) -> None:
     """One finding, on stderr."""
     print(line, file=sys.stderr, flush=True)
@@ -26,10 +30,10 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Where tables go."""
+    """Where tables go: as wide as the terminal; into a file or a pipe wide enough not to wrap."""
     from rich.console import Console
 
-    return Console()
+    return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 def show_warnings() -> None:
