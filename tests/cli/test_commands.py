@@ -327,6 +327,8 @@ def test_interrupt_exits_with_130_and_keeps_the_work(shell: Shell) -> None:
         text=True,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # where the suite runs in the background, Ctrl-C is ignored and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stderr:  # wait until it computes
         if "backbone" in line:
