@@ -131,7 +131,7 @@ def show(report: dict[str, Any]) -> None:
     test, validation, cache = report["test"], report["validation"], report["cache"]
     seconds = report["seconds"]
     print(f"backbone    {report['backbone']}, read at {report['at']}")
-    print(f"head        {report['head']}: {report['why']}")
+    print(f"head        {report['head']}")
     print(
         f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
         + (f"; {len(report['skipped'])} left out" if report["skipped"] else "")
