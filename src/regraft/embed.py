@@ -85,10 +85,6 @@ def embed(
         "at": net.info.stages[tap.stage].name,
         "rows": len(rows),
         "width": width,
-        "skipped": [{"file": s.file, "reason": s.reason} for s in skipped],
-        "cache": {
-            "state": found.counts.state,
-            "hits": found.counts.hits,
-            "misses": found.counts.misses,
-        },
+        "skipped": [s.json() for s in skipped],
+        "cache": found.counts.json(),
     }

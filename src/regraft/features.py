@@ -83,7 +83,8 @@ class Pipeline:
 
     def facts(self) -> dict[str, Any]:
         """Which decoder and which engine make the features: for the record."""
-        return {name: self.key()[name] for name in ("decoder", "engine")}
+        key = self.key()
+        return {name: key[name] for name in ("decoder", "engine")}
 
     def trunk(self) -> Trunk:
         """What the engine is to run: every stage is an output, the taps are the wanted ones."""
@@ -130,15 +131,9 @@ class Counts:
     misses: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Counts) -> Counts:
-        order = ("warm", "compiled", "cold")
-        state = max(self.state, other.state, key=order.index)
-        return Counts(
-            state,
-            self.hits + other.hits,
-            self.misses + other.misses,
-            self.seconds + other.seconds,
-        )
+    def json(self) -> dict[str, Any]:
+        """What the reports tell of the cache."""
+        return {"state": self.state, "hits": self.hits, "misses": self.misses}
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def fresh_folder(parent: Path) -> Path:
 def umask() -> int:
     """What files and folders of this process are not to be allowed.
 
-    The system tells it only by setting it, so it is asked once, before any thread is started.
+    The system tells it only by setting it, so it is asked once; only the main thread makes files.
     """
     global _umask
     if _umask is None:

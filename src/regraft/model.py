@@ -126,7 +126,7 @@ class Model:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Scores on labelled data: see `regraft.evaluate`; with `skipped` and the pass's `counts`.
+        """Scores on labelled data, see `regraft.evaluate`; with `skipped` and `cache`.
 
         A data set that has a test part is scored on it alone, else on all of it. Files that the
         model was trained on (`trained`) are counted in `trained_on` and not scored.
@@ -141,12 +141,8 @@ class Model:
         unseen = self._unseen(found)
         return score(self, unseen) | {
             "trained_on": len(found.examples) - len(unseen.examples),
-            "skipped": [{"file": s.file, "reason": s.reason} for s in skipped],
-            "cache": {
-                "state": found.counts.state,
-                "hits": found.counts.hits,
-                "misses": found.counts.misses,
-            },
+            "skipped": [s.json() for s in skipped],
+            "cache": found.counts.json(),
         }
 
     def _unseen(self, found: Features) -> Features:

@@ -111,18 +111,14 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
         "why": outcome.choice.why,
         "classes": list(outcome.parts.classes),
         **outcome.model.metrics,
-        "skipped": [{"file": s.file, "reason": s.reason} for s in outcome.found.skipped],
+        "skipped": [s.json() for s in outcome.found.skipped],
         "ignored": ignored,
         "leaks": list(outcome.parts.leaks),
         "engine": outcome.model.features["engine"],
         "seconds": seconds,
         "images_per_second": round(rate, 1),
         "peak_memory_bytes": peak_memory_bytes(),
-        "cache": {
-            "state": features.counts.state,
-            "hits": features.counts.hits,
-            "misses": features.counts.misses,
-        },
+        "cache": features.counts.json(),
     }
 
 

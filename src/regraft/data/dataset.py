@@ -37,6 +37,10 @@ class Skipped:
     file: str
     reason: str
 
+    def json(self) -> dict[str, str]:
+        """What the reports tell of it."""
+        return {"file": self.file, "reason": self.reason}
+
 
 @dataclass(frozen=True)
 class Dataset:

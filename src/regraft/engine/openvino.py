@@ -22,8 +22,7 @@ from regraft.inputs import Row
 if TYPE_CHECKING:
     import numpy as np
 
-GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"
-_HINTS = {"f32": "f32", "bf16": "bf16"}
+GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"  # OpenVINO writes the second beside the first
 
 
 class OpenVinoEngine:
@@ -69,7 +68,7 @@ class OpenVinoEngine:
             graph,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "INFERENCE_PRECISION_HINT": precision,
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": threads,
                 "INFERENCE_NUM_THREADS": threads,
