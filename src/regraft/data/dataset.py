@@ -18,12 +18,15 @@ class Example:
         source: a file, or a function that returns the bytes of one (for data sets in memory).
         label: the class name, None where it is unknown.
         split: 'train', 'val', 'test', or None where the data do not say.
+        group: what must never be on both sides of a split with it (a patient, a camera), '' for
+            nothing.
     """
 
     id: str
     source: Path | Callable[[], bytes]
     label: str | None = None
     split: str | None = None
+    group: str = ""
 
     def read(self) -> bytes:
         """The example's bytes. Raises OSError if the file cannot be read."""
