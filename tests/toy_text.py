@@ -44,6 +44,9 @@ class TokenSpec:
     def preamble(self) -> nn.Module:
         return AsFlow()
 
+    def traced(self) -> dict[str, Any]:
+        return self.json()
+
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TokenSpec:
         return cls(data["length"])

@@ -99,7 +99,7 @@ class Pipeline:
         outputs = tuple(tap_name(tap) for tap in every)
         key = {
             "format": FORMAT,
-            "input": self.info.input.json(),
+            "input": self.info.input.traced(),
             "weights": self.info.digest,
             "network": self.info.network,
             "outputs": outputs,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row = tuple["np.ndarray", ...]
 
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
-GEOMETRIES = ("crop", "squash")
+GEOMETRIES = ("crop", "squash", "pad")
 MOST_PIXELS_A_SIDE = 8192
 
 
@@ -38,6 +38,12 @@ class InputSpec(Protocol):
     def preamble(self) -> nn.Module:
         """A module: batch of rows in, the input of stage 0 out."""
 
+    def traced(self) -> dict[str, Any]:
+        """What of `json` the preamble and the shape of a row depend on: the rest is the decoder's.
+
+        It is part of the key of a compiled trunk, which serves every way of decoding.
+        """
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -49,7 +55,8 @@ class ImageSpec:
         std: per channel, of values scaled to 0..1.
         interpolation: 'bicubic', 'bilinear', 'lanczos' or 'nearest'.
         crop: share of the resized image's side that the centre crop keeps, 0 < crop <= 1.
-        geometry: 'crop' (resize the shorter side, then centre crop) or 'squash'.
+        geometry: what becomes of the picture's proportions: 'crop' (resize, then cut out the
+            centre), 'squash' (all of it, stretched) or 'pad' (all of it, margins in `mean`).
     """
 
     size: tuple[int, int]
@@ -77,6 +84,9 @@ class ImageSpec:
         from regraft.preamble import NormaliseImage
 
         return NormaliseImage(self.mean, self.std)
+
+    def traced(self) -> dict[str, Any]:
+        return {"modality": "image", "size": self.size, "mean": self.mean, "std": self.std}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ImageSpec:

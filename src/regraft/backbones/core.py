@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from regraft.backbones.info import BackboneInfo
-from regraft.inputs import InputSpec
+from regraft.errors import OptionError, did_you_mean
+from regraft.inputs import GEOMETRIES, ImageSpec, InputSpec
 from regraft.places import stage_index
 
 if TYPE_CHECKING:
@@ -75,10 +77,37 @@ class Backbone:
         wanted = size_of(size)
         return self if wanted == getattr(self.input, "size", None) else self._resize(wanted)  # type: ignore[arg-type]
 
+    def looking(self, geometry: str) -> Backbone:
+        """The same backbone, pictures brought to its shape in another way.
+
+        Args:
+            geometry: 'crop', 'squash' or 'pad'; see `regraft.inputs.ImageSpec`.
+
+        Raises:
+            OptionError: there is no such geometry, or the backbone does not take images.
+        """
+        spec = self.input
+        if not isinstance(spec, ImageSpec):
+            raise OptionError(f"--geometry is for images; this backbone takes {spec.modality}.")
+        if geometry not in GEOMETRIES:
+            known = ", ".join(GEOMETRIES)
+            raise OptionError(
+                f"--geometry must be one of auto, {known}, got '{geometry}'."
+                + did_you_mean(geometry, GEOMETRIES)
+            )
+        if geometry == spec.geometry:
+            return self
+        info = replace(self.info, input=replace(spec, geometry=geometry))
+        return Backbone(info, self._whole, lambda size: self._resize(size).looking(geometry))
+
     def _whole(self) -> tuple[Stages, Loaded]:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
+
+    def __sklearn_clone__(self) -> Backbone:
+        """Itself: clones of an estimator share the frozen stages and do not copy the network."""
+        return self
 
     def __len__(self) -> int:
         return len(self.info.stages)

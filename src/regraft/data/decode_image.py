@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.data import decode_jpeg
 from regraft.data import resize as resizing
-from regraft.data.geometry import box_of, needed
+from regraft.data.geometry import box_of, inside, needed
 from regraft.errors import BadFile, OptionError
-from regraft.inputs import ImageSpec, InputSpec, Row
+from regraft.inputs import GEOMETRIES, ImageSpec, InputSpec, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,10 +44,10 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
     if not isinstance(spec, ImageSpec):
         raise OptionError(f"the image decoder needs an ImageSpec, not {type(spec).__name__}.")
     known = resizing.INTERPOLATIONS
-    if spec.interpolation not in known or spec.geometry not in ("crop", "squash"):
+    if spec.interpolation not in known or spec.geometry not in GEOMETRIES:
         raise OptionError(
-            f"interpolation must be one of {', '.join(known)} and geometry 'crop' or 'squash', "
-            f"not '{spec.interpolation}' and '{spec.geometry}'."
+            f"interpolation must be one of {', '.join(known)} and geometry one of "
+            f"{', '.join(GEOMETRIES)}, not '{spec.interpolation}' and '{spec.geometry}'."
         )
     if not raw:
         raise BadFile("empty file")
@@ -61,5 +61,22 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
 
 def fitted(picture: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 to (*spec.size, 3): the part that `spec` looks at, resized once."""
-    box = box_of(picture.shape[0], picture.shape[1], spec)
-    return resizing.resize(picture, box, spec.size, spec.interpolation)
+    height, width = picture.shape[:2]
+    box = box_of(height, width, spec)
+    if spec.geometry != "pad":
+        return resizing.resize(picture, box, spec.size, spec.interpolation)
+    return padded(
+        resizing.resize(picture, box, inside(height, width, spec), spec.interpolation), spec
+    )
+
+
+def padded(picture: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 to (*spec.size, 3): in the middle of margins that the network sees as 0."""
+    import numpy as np
+
+    mean = [min(255, max(0, round(255 * value))) for value in spec.mean]
+    out = np.empty((*spec.size, 3), np.uint8)
+    out[:] = mean
+    top, left = ((whole - side) // 2 for whole, side in zip(spec.size, picture.shape, strict=False))
+    out[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return out

@@ -18,10 +18,10 @@ Box = tuple[float, float, float, float]
 def box_of(height: int, width: int, spec: ImageSpec) -> Box:
     """(top, left, height, width) in source pixels of what becomes `spec.size`.
 
-    'squash' takes all of it. 'crop' is timm's recipe: the picture is resized until it covers
-    `floor(size / crop)`, keeping its proportions, then the centre of `size` is cut out.
+    'squash' and 'pad' take all of it. 'crop' is timm's recipe: the picture is resized until it
+    covers `floor(size / crop)`, keeping its proportions, then the centre of `size` is cut out.
     """
-    if spec.geometry == "squash":
+    if spec.geometry != "crop":
         return 0, 0, height, width
     tall, wide = resized(height, width, spec)
     top, part_height = _part(height, tall, spec.size[0])
@@ -39,6 +39,18 @@ def resized(height: int, width: int, spec: ImageSpec) -> tuple[int, int]:
         return int(short * height / width), short
     scale = min(height / goal[0], width / goal[1])
     return max(round(height / scale), spec.size[0]), max(round(width / scale), spec.size[1])
+
+
+def inside(height: int, width: int, spec: ImageSpec) -> tuple[int, int]:
+    """(height, width) that the whole picture takes within `spec.size`, its proportions kept."""
+    scale = min(spec.size[0] / height, spec.size[1] / width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def lost(height: int, width: int, spec: ImageSpec) -> float:
+    """The share of the picture's area that `spec` never looks at, 0..1."""
+    _, _, tall, wide = box_of(height, width, spec)
+    return 1.0 - tall * wide / (height * width)
 
 
 def needed(spec: ImageSpec) -> tuple[int, int]:

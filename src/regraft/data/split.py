@@ -7,10 +7,10 @@ no other file's place in the line, and equal images always fall on the same side
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regraft.data.dataset import Example
 from regraft.errors import OptionError
@@ -21,52 +21,66 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Group:
-    """All rows with one digest.
+class _Unit:
+    """Rows that stay together: of one digest or one group.
 
     Attributes:
-        rank: its place in the line, a hash of digest and seed.
+        rank: its place in the line, a hash of its first digest and the seed.
         rows: row numbers.
-        labels: the classes that occur, sorted; more than one if the labels contradict each other.
+        labels: how many rows each of its classes has, classes sorted.
+        contradicted: whether two of its rows are equal and have different labels.
     """
 
     rank: bytes
     rows: tuple[int, ...]
-    labels: tuple[str, ...]
+    labels: dict[str, int]
+    contradicted: bool
 
 
 def split(
-    examples: Sequence[Example], digests: Sequence[str], *, share: float, seed: int
+    examples: Sequence[Example],
+    digests: Sequence[str],
+    *,
+    share: float,
+    seed: int,
+    groups: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Split into what is kept for training and what is held out, each in the given order.
 
     Every class keeps at least one distinct image, and has one held out if it has two or more.
-    Equal images stay together; those whose labels contradict each other are kept, since a score
-    on them would mean nothing.
+    Equal images and the rows of one group stay together; equal images whose labels contradict each
+    other are kept, since a score on them would mean nothing.
 
     Args:
         examples: with labels.
         digests: the content digest of each example.
         share: of each class's rows that is held out, between 0 and 1.
         seed: another seed, another split.
+        groups: one value per example; equal ones are never on both sides.
 
     Raises:
-        OptionError: `share` is not between 0 and 1, or the two lists differ in length.
+        OptionError: `share` is not between 0 and 1, or the lists differ in length.
     """
     if not 0 < share < 1:
         raise OptionError(f"share must lie between 0 and 1, not {share}.")
-    groups = _groups([_label(e.label) for e in examples], digests, seed)
-    held = {row for rows in _held(groups, share) for row in rows}
+    units = _units([_label(e.label) for e in examples], digests, seed, groups)
+    held = {row for unit in _held(units, share) for row in unit.rows}
     return (
         tuple(e for row, e in enumerate(examples) if row not in held),
         tuple(e for row, e in enumerate(examples) if row in held),
     )
 
 
-def folds(labels: Sequence[str], digests: Sequence[str], k: int, seed: int) -> NDArray[np.int64]:
-    """(N,) the fold 0..k-1 of each row: stratified, equal images in one fold.
+def folds(
+    labels: Sequence[str],
+    digests: Sequence[str],
+    k: int,
+    seed: int,
+    groups: Sequence[int] | NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """(N,) the fold 0..k-1 of each row: stratified, equal images and groups in one fold.
 
-    A class with fewer distinct images than `k` is missing from some folds.
+    A class with fewer distinct images (or groups) than `k` is missing from some folds.
 
     Raises:
         OptionError: fewer than two folds, fewer distinct images than folds, or lists that differ
@@ -74,65 +88,102 @@ def folds(labels: Sequence[str], digests: Sequence[str], k: int, seed: int) -> N
     """
     import numpy as np
 
-    groups = _groups(labels, digests, seed)
-    if not 2 <= k <= len(groups):
+    units = _units(labels, digests, seed, groups)
+    if not 2 <= k <= len(units):
+        what = "distinct images" if groups is None else "groups of images"
         raise OptionError(
-            f"k must be at least 2 and at most the number of distinct images ({len(groups)}), "
-            f"not {k}."
+            f"folds must be at least 2 and at most the number of {what} ({len(units)}), not {k}."
         )
     result = np.empty(len(labels), np.int64)
     of_class: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * k)
     total = [0] * k
-    # Large groups first, so that the small ones can even out what they leave.
-    for group in sorted(groups, key=lambda g: (g.labels, -len(g.rows), g.rank)):
-        mine = of_class[group.labels]
+    # Large units first, so that the small ones can even out what they leave.
+    for unit in sorted(units, key=lambda u: (tuple(u.labels), -len(u.rows), u.rank)):
+        mine = of_class[tuple(unit.labels)]
         fold = min(range(k), key=lambda f: (mine[f], total[f], f))
-        mine[fold] += len(group.rows)
-        total[fold] += len(group.rows)
-        result[list(group.rows)] = fold
+        mine[fold] += len(unit.rows)
+        total[fold] += len(unit.rows)
+        result[list(unit.rows)] = fold
     return result
 
 
-def _held(groups: list[_Group], share: float) -> list[tuple[int, ...]]:
-    """Rows of the groups that are held out."""
-    by_class: dict[str, list[_Group]] = defaultdict(list)
-    contradicted: set[str] = set()
-    for group in sorted(groups, key=lambda g: g.rank):
-        if len(group.labels) == 1:
-            by_class[group.labels[0]].append(group)
-        else:
-            contradicted.update(group.labels)
-    held: list[tuple[int, ...]] = []
-    for label, line in by_class.items():
-        room = len(line) if label in contradicted else len(line) - 1
-        rows = sum(len(group.rows) for group in line)
-        held += _take(line, room, round(share * rows))
+def _held(units: list[_Unit], share: float) -> list[_Unit]:
+    """The units that are held out: in the order of the line whatever fits each class's share.
+
+    A class that would have none has its smallest unit held out, if another one stays.
+    """
+    line = sorted((u for u in units if not u.contradicted), key=lambda u: u.rank)
+    stays = Counter(label for unit in units for label in unit.labels)
+    rows: Counter[str] = Counter()
+    for unit in line:
+        rows.update(unit.labels)
+    left = {label: round(share * count) for label, count in rows.items()}
+    held: list[_Unit] = []
+
+    def take(unit: _Unit) -> None:
+        held.append(unit)
+        for label, count in unit.labels.items():
+            left[label] -= count
+            stays[label] -= 1
+
+    def spared(unit: _Unit) -> bool:
+        return all(stays[label] > 1 for label in unit.labels)
+
+    for unit in line:
+        if spared(unit) and all(count <= left[label] for label, count in unit.labels.items()):
+            take(unit)
+    for label in sorted(rows):
+        if any(label in unit.labels for unit in held):
+            continue
+        able = [unit for unit in line if label in unit.labels and spared(unit)]
+        if able:
+            take(min(able, key=lambda u: (len(u.rows), u.rank)))
     return held
 
 
-def _take(line: list[_Group], room: int, wanted: int) -> list[tuple[int, ...]]:
-    """The first groups of the line that fit into `wanted` rows: at least one, at most `room`."""
-    taken: list[tuple[int, ...]] = []
-    left = wanted
-    for group in line:
-        if len(taken) < room and len(group.rows) <= left:
-            taken.append(group.rows)
-            left -= len(group.rows)
-    if not taken and room:
-        taken.append(min(line, key=lambda g: (len(g.rows), g.rank)).rows)
-    return taken
+def _units(
+    labels: Sequence[str],
+    digests: Sequence[str],
+    seed: int,
+    groups: Sequence[int] | NDArray[np.int64] | None,
+) -> list[_Unit]:
+    columns = [digests] if groups is None else [digests, groups]
+    for column in columns:
+        if len(labels) != len(column):
+            raise OptionError(f"{len(labels)} examples need as many digests, not {len(column)}.")
+    rows: dict[int, list[int]] = defaultdict(list)
+    for row, first in enumerate(joined(columns)):
+        rows[first].append(row)
+    return [_unit(mine, labels, digests, seed) for mine in rows.values()]
 
 
-def _groups(labels: Sequence[str], digests: Sequence[str], seed: int) -> list[_Group]:
-    if len(labels) != len(digests):
-        raise OptionError(f"{len(labels)} examples need as many digests, not {len(digests)}.")
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, digest in enumerate(digests):
-        rows[digest].append(row)
-    return [
-        _Group(_rank(digest, seed), tuple(mine), tuple(sorted({labels[row] for row in mine})))
-        for digest, mine in rows.items()
-    ]
+def _unit(mine: list[int], labels: Sequence[str], digests: Sequence[str], seed: int) -> _Unit:
+    count = Counter(labels[row] for row in mine)
+    pairs = {(digests[row], labels[row]) for row in mine}
+    contradicted = len(pairs) > len({digest for digest, _ in pairs})
+    first = min(digests[row] for row in mine)
+    return _Unit(_rank(first, seed), tuple(mine), dict(sorted(count.items())), contradicted)
+
+
+def joined(columns: Sequence[Sequence[Any] | NDArray[Any]]) -> list[int]:
+    """For each row the first row that it belongs together with, itself if that is none.
+
+    Rows belong together if they are equal in any of the `columns`, directly or through others.
+    """
+    parent = list(range(len(columns[0])))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for column in columns:
+        first: dict[Any, int] = {}
+        for row, value in enumerate(column):
+            one, other = root(first.setdefault(value, row)), root(row)
+            parent[max(one, other)] = min(one, other)
+    return [root(row) for row in range(len(parent))]
 
 
 def _rank(digest: str, seed: int) -> bytes:
