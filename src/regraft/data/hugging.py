@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
-from regraft.data.tables import label_of, split_of
+from regraft.data.tables import label_of, split_of, text_of
 from regraft.data.walk import not_plain
 from regraft.errors import DataError, did_you_mean
 
@@ -21,8 +21,8 @@ def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
 
     Args:
         data: the object.
-        columns: names of the 'path' (here: image), 'label' and 'split' columns; the image column
-            may have any name if there is only one of type `Image`.
+        columns: names of the 'path' (here: image), 'label', 'split' and 'group' columns; the image
+            column may have any name if there is only one of type `Image`.
 
     Raises:
         DataError: a streaming data set, a missing column, or no row with image and label.
@@ -56,6 +56,8 @@ def _add(
     labels = _labels(part, label)
     has_split = columns["split"] in part.column_names and not name
     splits = part.with_format(None)[columns["split"]] if has_split else None
+    has_group = columns["group"] in part.column_names
+    groups = part.with_format(None)[columns["group"]] if has_group else None
     split = SPLIT_NAMES.get(name.lower())
     if name and split is None:
         raise DataError(f"the part '{name}' of the data set must be named train, val or test.")
@@ -71,7 +73,8 @@ def _add(
             skipped.append(Skipped(identity, source))
             continue
         mine = split_of(splits[row], "datasets", f"row {row}") if splits is not None else split
-        examples.append(Example(identity, source, text, mine))
+        group = text_of(groups[row]) or "" if groups is not None else ""
+        examples.append(Example(identity, source, text, mine, group))
 
 
 def _image_column(part: Any, wanted: str) -> str:

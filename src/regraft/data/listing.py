@@ -22,6 +22,7 @@ def images(
     label_column: str = "label",
     path_column: str = "path",
     split_column: str = "split",
+    group_column: str = "",
     least_classes: int = 2,
 ) -> Dataset:
     """Labelled images from wherever they are.
@@ -34,6 +35,7 @@ def images(
         path_column: of a table; in a Hugging Face data set the column that holds the images, which
             need not be named if there is only one.
         split_column: of a table, optional there: 'train', 'val' or 'test' per row.
+        group_column: of a table, optional there: what each row belongs to, e.g. a patient.
         least_classes: refuse fewer classes; 1 where a few labelled files are only to be scored.
 
     Raises:
@@ -41,6 +43,7 @@ def images(
         MissingExtra: a Parquet table without pyarrow.
     """
     columns = {"path": path_column, "label": label_column, "split": split_column}
+    columns["group"] = group_column
     if isinstance(path, str | os.PathLike):
         data = _from_path(Path(os.fsdecode(path)).expanduser(), columns)
     elif type(path).__module__.partition(".")[0] == "datasets":

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from regraft.data.dataset import Dataset
+from regraft.data.groups import grouped
 from regraft.errors import DataError
 
 #: Modality -> (finds labelled examples, finds bare ones).
@@ -15,25 +16,30 @@ SOURCES: dict[str, tuple[str, str]] = {
 }
 
 
-def labelled(data: Any, modality: str, *, least_classes: int = 2) -> Dataset:
+def labelled(
+    data: Any, modality: str, *, least_classes: int = 2, group: str | None = None
+) -> Dataset:
     """Labelled examples of `modality` in whatever the user named; a `Dataset` as it is.
 
     Args:
         data: a folder, a table, …
         modality: what the backbone takes.
         least_classes: 2 to learn from, 1 to score on.
+        group: a column of the table, or a pattern that finds each example's group in its id.
 
     Raises:
         DataError: nothing there that could be used, or a `Dataset` of another modality.
+        OptionError: `group` does not fit the data.
     """
     if not isinstance(data, Dataset):
-        return _finder(modality, 0)(data, least_classes=least_classes)
-    if data.modality != modality:
+        column = {"group_column": group} if group else {}
+        data = _finder(modality, 0)(data, least_classes=least_classes, **column)
+    elif data.modality != modality:
         raise DataError(
             f"the data are of the modality '{data.modality}' and the backbone takes "
             f"'{modality}'; name a backbone for {data.modality}s."
         )
-    return data
+    return grouped(data, group) if group else data
 
 
 def bare(paths: Any, modality: str) -> Dataset:

@@ -31,7 +31,8 @@ def from_table(table: Path, shown: str, columns: Mapping[str, str]) -> Dataset:
     Args:
         table: an existing file; its suffix says what it is.
         shown: how the user named it, for messages.
-        columns: the column's name for 'path', 'label' and 'split'; the last may be missing.
+        columns: the column's name for 'path', 'label', 'split' and 'group'; the table may lack
+            the last two.
 
     Raises:
         DataError: it cannot be read, lacks a column, or lists no usable image.
@@ -123,7 +124,8 @@ def _examples(
             skipped.append(Skipped(identity or f"row {number}", reason))
             continue
         split = split_of(row.get(columns["split"]), shown, f"row {number}") if has_split else None
-        examples[identity] = Example(identity, path, label, split)
+        group = text_of(row.get(columns["group"])) or ""
+        examples[identity] = Example(identity, path, label, split, group)
     if not examples:
         why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
         raise DataError(
