@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft import __version__, bundle, heads
+from regraft import __version__, bundle, heads, ledger
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.backbones.resolve import from_info, save_weights
@@ -31,14 +31,10 @@ from regraft.features import (
     refuse_nothing,
     tap_name,
 )
-from regraft.files import DIGEST_BYTES
 from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
 
 log = logging.getLogger("regraft")
-
-#: Beside a run's bundle: what it learned from. Not in the bundle, since it tells who was in it.
-TRAINED = "trained.json"
 
 
 @dataclass(frozen=True)
@@ -158,12 +154,15 @@ class Model:
             )
         return found.take(np.flatnonzero(left))
 
-    def save(self, folder: str | Path, *, standalone: bool = False) -> Path:
+    def save(
+        self, folder: str | Path, *, standalone: bool = False, weights: Path | None = None
+    ) -> Path:
         """Write the bundle to `folder`, which must not exist.
 
         Args:
             folder: where to.
             standalone: with the backbone's weights, so that nothing has to be looked up.
+            weights: a file of them that another bundle holds, to be copied into this one.
         """
         config = {
             "format": bundle.FORMAT,
@@ -177,8 +176,12 @@ class Model:
             "seed": self.seed,
         }
         contents = Bundle(config, self.head.arrays(), self.metrics, card(config, self.metrics))
-        weights = partial(save_weights, self.backbone) if standalone else None
-        bundle.write(contents, Path(folder), weights)
+        write: Callable[[Path], None] | None = None
+        if weights is not None:
+            write = partial(_copy, weights)
+        elif standalone:
+            write = partial(save_weights, self.backbone)
+        bundle.write(contents, Path(folder), write)
         return Path(folder)
 
 
@@ -195,7 +198,8 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
     folder = Path(path)
     trained: frozenset[str] = frozenset()
     if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
-        trained = read_trained(folder / TRAINED)
+        kept = ledger.read(folder / ledger.FILE)
+        trained = kept.digests(ledger.TRAIN, ledger.VAL) if kept else trained
         folder = folder / "bundle"
     held = bundle.read(folder)
     info = BackboneInfo.from_json(held.config["backbone"])
@@ -239,23 +243,6 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
     )
 
 
-def read_trained(path: Path) -> frozenset[str]:
-    """The digests of the files that a run learned from, as its folder keeps them.
-
-    Raises:
-        BundleError: the file is there and is no list of digests.
-    """
-    if not path.exists():
-        return frozenset()
-    try:
-        digests = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(one, str) and len(one) == 2 * DIGEST_BYTES for one in digests):
-            raise ValueError("an entry is no digest")
-    except (OSError, ValueError, TypeError) as problem:
-        raise BundleError(f"{path} must be a list of digests ({problem}); fit again.") from problem
-    return frozenset(digests)
-
-
 def taps(info: BackboneInfo, at: Sequence[str]) -> tuple[Tap, ...]:
     """The pooled taps of the stages named `at`, in the order of the stages."""
     index = {stage.name: stage.index for stage in info.stages}
@@ -279,3 +266,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(v) for key, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _copy(weights: Path, to: Path) -> None:
+    shutil.copyfile(weights, to)

@@ -3,7 +3,8 @@
 run.toml       the resolved settings; `regraft fit run.toml` repeats the run
 report.json    scores, timings, counts, what was left out
 tried.json     every stage and head that was tried
-trained.json   digests of the files that it learned from: they are never scored
+trained.json   every file that it learned from (these are never scored) or was scored on
+sums.*         what a ridge head needs to know of its rows, so that they can come and go
 log.txt        the same for people
 bundle/        what one ships
 """
@@ -12,18 +13,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from regraft import ledger
 from regraft.bundle import pretty
-from regraft.errors import OptionError
-from regraft.files import fresh_folder, visible
-from regraft.model import TRAINED, Model
+from regraft.choose import rows_at
+from regraft.errors import BundleError, OptionError
+from regraft.features import Features, tap_name
+from regraft.files import exchange, put_folder, reason, visible, whole_folder
+from regraft.heads.sums import Sums, sums_of
+from regraft.ledger import Ledger, Row
+from regraft.model import Model, taps
+from regraft.parts import Parts
 
 SETTINGS, REPORT, TRIED, LOG, BUNDLE = "run.toml", "report.json", "tried.json", "log.txt", "bundle"
+#: The setting of a run that add, remove or merge changed: its run.toml repeats nothing.
+CHANGED = "changed"
 
 
 def free(folder: Path) -> None:
@@ -39,37 +49,121 @@ def free(folder: Path) -> None:
         raise OptionError(f"--out {folder} lies below {parent}, which is not a folder.")
 
 
-def write_run(
-    folder: Path,
-    model: Model,
-    report: dict[str, Any],
-    settings: dict[str, Any],
-    tried: list[dict[str, Any]],
-    standalone: bool,
-) -> None:
-    """Write the run folder, whole or not at all."""
+@dataclass(frozen=True)
+class Contents:
+    """All that a run folder holds.
+
+    Attributes:
+        model: its bundle.
+        report: see `regraft.outcome.report`.
+        settings: `run.toml`.
+        tried: every stage and head that was tried.
+        ledger: the rows.
+        sums: of the rows, for a ridge head.
+        weights: a file of the backbone's weights, to be copied into the bundle.
+        beside: further small files, by name.
+    """
+
+    model: Model
+    report: dict[str, Any]
+    settings: dict[str, Any]
+    tried: list[dict[str, Any]]
+    ledger: Ledger
+    sums: Sums | None = None
+    weights: Path | None = None
+    beside: dict[str, bytes] = field(default_factory=dict)
+
+    def fill(self, folder: Path, *, standalone: bool = False) -> None:
+        """Write all of it into an empty folder.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        (folder / SETTINGS).write_text(toml(self.settings), encoding="utf-8")
+        (folder / REPORT).write_bytes(pretty(self.report))
+        (folder / TRIED).write_bytes(pretty(self.tried))
+        (folder / LOG).write_text(story(self.report), encoding="utf-8")
+        (folder / ledger.FILE).write_bytes(self.ledger.text())
+        sums = self.sums.files() if self.sums else {}
+        for name, data in (sums | self.beside).items():
+            (folder / name).write_bytes(data)
+        self.model.save(folder / BUNDLE, standalone=standalone, weights=self.weights)
+
+
+def write_run(folder: Path, contents: Contents, *, standalone: bool = False) -> None:
+    """Write a new run folder, whole or not at all.
+
+    Raises:
+        OptionError: it exists, or the disk does not take it.
+    """
     free(folder)
     try:
-        part = fresh_folder(folder.parent)
+        with whole_folder(folder.absolute().parent) as part:
+            contents.fill(part, standalone=standalone)
+            put_folder(part, folder.absolute())
     except OSError as problem:
-        raise OptionError(f"--out {folder} cannot be made: {problem.strerror}.") from problem
+        raise OptionError(f"--out {folder} cannot be written: {reason(problem)}.") from problem
+
+
+def rewrite_run(folder: Path, contents: Contents) -> None:
+    """Put a changed run in the place of the old one, which is gone then.
+
+    At every instant there is one of them, whole.
+
+    Raises:
+        OptionError: the disk does not take it; the old run is as it was.
+    """
+    place = folder.resolve()
     try:
-        (part / SETTINGS).write_text(toml(settings), encoding="utf-8")
-        (part / REPORT).write_bytes(pretty(report))
-        (part / TRIED).write_bytes(pretty(tried))
-        (part / LOG).write_text(story(report), encoding="utf-8")
-        (part / TRAINED).write_bytes(pretty(sorted(model.trained)))
-        model.save(part / BUNDLE, standalone=standalone)
-        part.rename(folder)
+        with whole_folder(place.parent) as part:
+            contents.fill(part)
+            exchange(part, place)
     except OSError as problem:
-        raise OptionError(f"--out {folder} cannot be written: {problem.strerror}.") from problem
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        raise OptionError(
+            f"{folder} cannot be changed and is as it was: {reason(problem)}."
+        ) from problem
+
+
+def ledger_of(features: Features, own: int, parts: Parts, sources: Sequence[str]) -> Ledger:
+    """What became of every readable row of a fit.
+
+    Args:
+        features: of the data, then of the data given to test on.
+        own: how many are the data's own.
+        parts: what they were divided into.
+        sources: the names of the one or two data sets.
+    """
+    held = {id(example) for example in parts.val.examples}
+    kin = parts.pool_groups
+    place = {id(example): (ledger.TEST, -1) for example in parts.test.examples}
+    for number, example in enumerate(parts.pool.examples):
+        name = ledger.VAL if id(example) in held else ledger.TRAIN
+        place[id(example)] = (name, -1 if kin is None else int(kin[number]))
+    rows = []
+    for number, example in enumerate(features.examples):
+        kept, kin_of = place.get(id(example), (ledger.COPY, -1))
+        source, label = int(number >= own), example.label or ""
+        digest = features.digests[number]
+        rows.append(Row(example.id, digest, label, kept, example.group, source, kin_of))
+    return Ledger((), tuple(sources)).only(rows)
+
+
+def kept_sums(model: Model, parts: Parts) -> Sums | None:
+    """The sums of all rows that a ridge head learned from, in one pass; None for other heads."""
+    if model.head.name != "ridge":
+        return None
+    names = [tap_name(tap) for tap in taps(model.backbone.info, model.at)]
+    rows = rows_at(parts.pool.rows, names)
+    labels = [example.label or "" for example in parts.pool.examples]
+    head = model.head
+    return sums_of(head.layers, rows, labels, at=model.at, settings=head.settings, seed=model.seed)
 
 
 def toml(settings: dict[str, Any]) -> str:
     """The settings as a flat TOML table; a JSON string is a TOML basic string."""
     lines = ["# Everything that decides this run's result. Repeat it: regraft fit run.toml"]
+    if settings.get(CHANGED) is True:
+        lines = ["# How this run began. It was changed since, so this file does not repeat it."]
     for key, value in settings.items():
         lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
@@ -87,6 +181,11 @@ def read_settings(path: Path, known: dict[str, type | tuple[type, ...]]) -> dict
         raise OptionError(f"{path} cannot be read: {problem.strerror}.") from problem
     except ValueError as problem:
         raise OptionError(f"{path} is not a run.toml ({problem}).") from problem
+    if settings.get(CHANGED) is True:
+        raise OptionError(
+            f"{path} belongs to a run that was changed by add, remove or merge, so it does not "
+            "repeat it; name the data themselves to fit again."
+        )
     for key, value in settings.items():
         if key not in known:
             raise OptionError(
@@ -95,6 +194,29 @@ def read_settings(path: Path, known: dict[str, type | tuple[type, ...]]) -> dict
         if not isinstance(value, known[key]):
             raise OptionError(f"{path}: '{key}' has the wrong type, got {json.dumps(value)}.")
     return settings
+
+
+def resolved(path: Path) -> dict[str, Any]:
+    """The settings that decided a run's features, out of its `run.toml`; the rest is not read.
+
+    Raises:
+        BundleError: it cannot be read, or a setting is missing or of another type.
+    """
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        if held.get("depths") not in ("all", "at"):
+            raise ValueError("'depths' must be 'all' or 'at'")
+        for key in ("device", "engine", "precision"):
+            if not isinstance(held.get(key), str):
+                raise ValueError(f"'{key}' must be a text")
+        balance = held.setdefault("balance", 0.0)
+        if type(balance) not in (int, float) or not 0 <= balance <= 1:
+            raise ValueError("'balance' must lie in 0..1")
+    except (OSError, ValueError) as problem:
+        raise BundleError(
+            f"{path} is not what 'regraft fit' wrote ({reason(problem)}); fit again."
+        ) from problem
+    return held
 
 
 def story(report: dict[str, Any]) -> str:
@@ -117,5 +239,5 @@ def story(report: dict[str, Any]) -> str:
         f"{seconds['total']:.2f} s: features {seconds['features']:.2f}, "
         f"head {seconds['head']:.2f}; cache {report['cache']['state']}"
     )
-    lines += [f"left out {visible(s['file'])}: {s['reason']}" for s in report["skipped"]]
+    lines += [f"left out {visible(s['file'])}: {s['reason']}" for s in report["audit"]["skipped"]]
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ contract tests run over that table. Nothing is imported before it is used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,19 @@ def head(name: str, **options: Any) -> Head:
     except TypeError as problem:
         raise HeadError(f"The head '{name}' does not take these options: {problem}.") from problem
     return made
+
+
+def settled(name: str, settings: Mapping[str, Any]) -> Head:
+    """The head called `name` with the `settings` of a fitted one: it chooses none of them again.
+
+    Raises:
+        HeadError: there is no such head, or the settings are not those of one.
+    """
+    wanted = type(head(name)).SETTLED  # type: ignore[attr-defined]
+    lacking = [key for key in wanted if key not in settings]
+    if lacking:
+        raise HeadError(f"The settings of the head '{name}' lack '{lacking[0]}'.")
+    return head(name, **{key: settings[key] for key in wanted})
 
 
 def fit(

@@ -128,7 +128,12 @@ def unlearned(scores: NDArray[Any], labels: NDArray[np.int64]) -> float:
         off = np.abs(wrong - np.median(wrong, axis=1, keepdims=True))
         spread = NORMAL * float(np.median(off)) * ((k - 1) / (k - 2)) ** 0.5
     spread = spread if spread > 0.0 else _centred(wide)[1]
-    return float(np.sqrt(2 * np.log(k))) / spread if spread > 0.0 else 1.0
+    return unlearned_of(spread, k)
+
+
+def unlearned_of(spread: float, n_classes: int) -> float:
+    """`unlearned` where only the spread of the scores around each row's mean is known."""
+    return float(np.sqrt(2 * np.log(n_classes))) / spread if spread > 0.0 else 1.0
 
 
 def _too_few(n: int, n_classes: int) -> bool:
@@ -156,8 +161,21 @@ def unseen_loss(
 
 def log_prior(labels: NDArray[np.int64], n_classes: int) -> Float:
     """(K,) log of the share of every class, half a row added to each."""
-    counts = np.bincount(labels, minlength=n_classes) + 0.5
-    return np.asarray(np.log(counts / counts.sum()))
+    return log_share(np.bincount(labels, minlength=n_classes))
+
+
+def log_share(counts: NDArray[Any]) -> Float:
+    """(K,) the same from the number of rows of every class."""
+    smoothed = np.asarray(counts, np.float64) + 0.5
+    return np.asarray(np.log(smoothed / smoothed.sum()))
+
+
+def balanced(counts: NDArray[Any], balance: float) -> Float:
+    """(K,) the bias that the classes' shares give, `balance` of it taken away again.
+
+    It needs the counts only, so it follows sums of rows exactly; see `fitted.fit_head`.
+    """
+    return (1.0 - balance) * log_share(counts)
 
 
 def _problem(scores: Float, labels: NDArray[np.int64], base: Float, free: bool) -> Local:

@@ -167,6 +167,20 @@ def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
     if not isinstance(names, list) or not 0 < len(names) <= MOST_LAYERS:
         raise HeadError(f"A stored head lists 1 to {MOST_LAYERS} layers, not {names!r:.80}.")
     left = dict(arrays)
+    chain = chain_of(names, left)
+    if left:
+        raise HeadError(f"A stored head has an array {min(left)!r:.80} that no layer reads.")
+    if not isinstance(chain[-1], Affine):
+        raise HeadError("The last layer of a stored head must be affine.")
+    return Layers(chain)
+
+
+def chain_of(names: list[Any], left: dict[str, NDArray[Any]]) -> tuple[Layer, ...]:
+    """The layers called `names`; their arrays are taken out of `left`.
+
+    Raises:
+        HeadError: an unknown layer, or arrays missing, misshapen or not finite.
+    """
     chain: list[Layer] = []
     width: int | None = None
     for place, name in enumerate(names):
@@ -177,11 +191,7 @@ def restore(names: Any, arrays: Mapping[str, NDArray[Any]]) -> Layers:
         ]
         chain.append(KINDS[name](*numbers))
         width = _fit_width(place, chain[-1], width)
-    if left:
-        raise HeadError(f"A stored head has an array {min(left)!r:.80} that no layer reads.")
-    if not isinstance(chain[-1], Affine):
-        raise HeadError("The last layer of a stored head must be affine.")
-    return Layers(tuple(chain))
+    return tuple(chain)
 
 
 def _fit_width(place: int, layer: Layer, width: int | None) -> int | None:

@@ -36,6 +36,14 @@ class Logistic:
     the logarithm of the classes' shares, which `Calibration` adds again.
     """
 
+    SETTLED = ("penalty",)
+
+    def __init__(self, penalty: float | None = None) -> None:
+        """Take this penalty; it is chosen if None."""
+        if penalty is not None and not penalty > 0:
+            raise HeadError(f"penalty must lie above 0, not {penalty}.")
+        self.penalties = PENALTIES if penalty is None else (penalty,)
+
     def tune(
         self,
         rows: Rows,
@@ -62,7 +70,8 @@ class Logistic:
                 for f in range(int(fold.max()) + 1)
                 if (fold != f).any()
             ]
-        penalty, scores = _walk(parts, truth, n_classes, spectrum.values / spectrum.n, told)
+        spread = spectrum.values / spectrum.n
+        penalty, scores = _walk(self.penalties, parts, truth, n_classes, spread, told)
         settings = {"penalty": penalty, "folds": 0 if held_out else len(parts)}
         if held_out is not None:
             return Tuned(settings, scores, HELD_OUT)
@@ -157,6 +166,7 @@ def _problem(t: Float, labels: NDArray[np.int64], pull: Float, size: tuple[int, 
 
 
 def _walk(
+    penalties: tuple[float, ...],
     parts: list[tuple[Float, NDArray[np.int64], Float, NDArray[np.intp]]],
     truth: NDArray[np.int64],
     n_classes: int,
@@ -165,12 +175,12 @@ def _walk(
 ) -> tuple[float, NDArray[np.float32]]:
     """The penalty whose unseen scores, once calibrated, have the least log-loss; and the scores.
 
-    Only rows in `told` (n,) are looked at. If there is none it is the strongest, `PENALTIES[0]`.
+    Only rows in `told` (n,) are looked at. If there is none it is the first, the strongest.
     """
     starts: list[Float | None] = [None] * len(parts)
-    best = (np.inf, PENALTIES[0], np.zeros((len(truth), n_classes), np.float32))
+    best = (np.inf, penalties[0], np.zeros((len(truth), n_classes), np.float32))
     worse = 0
-    for penalty in PENALTIES:
+    for penalty in penalties:
         scores = np.zeros((len(truth), n_classes), np.float32)
         for place, (t, labels, unseen, index) in enumerate(parts):
             w = solve_logistic(

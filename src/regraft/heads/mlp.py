@@ -36,7 +36,10 @@ class Mlp:
         rate: Adam's learning rate.
         batch: rows per step.
         patience: epochs without a better log-loss before the search ends.
+        epochs: how many to train; chosen if None.
     """
+
+    SETTLED = ("hidden", "dropout", "rate", "batch", "epochs")
 
     def __init__(
         self,
@@ -45,13 +48,16 @@ class Mlp:
         rate: float = 1e-3,
         batch: int = 64,
         patience: int = 5,
+        epochs: int | None = None,
     ) -> None:
         if not hidden or any(width < 1 for width in hidden):
             raise HeadError(f"hidden must be one or more widths above 0, not {hidden!r}.")
         if not 0 <= dropout < 1:
             raise HeadError(f"dropout must lie in 0..1, below 1, not {dropout}.")
         self.hidden, self.dropout = tuple(hidden), dropout
-        self.rate, self.batch, self.patience = rate, batch, patience
+        if epochs is not None and epochs < 1:
+            raise HeadError(f"epochs must be 1 or more, not {epochs}.")
+        self.rate, self.batch, self.patience, self.epochs = rate, batch, patience, epochs
 
     def tune(
         self,
@@ -80,6 +86,8 @@ class Mlp:
             told = None
         asked = np.arange(len(x), len(data)) if told is None else np.flatnonzero(told)
         most = MOST_EPOCHS if len(asked) else UNLEARNED
+        if self.epochs is not None:  # where nobody asks, all of `most` are trained
+            asked, most = asked[:0], self.epochs
         epochs, scores = best_epochs(self, data, labels, n_classes, parts, asked, seed, most)
         settings = {
             "hidden": list(self.hidden),

@@ -17,6 +17,9 @@ Float = NDArray[np.float64]
 # the variance is a difference of float64 sums that agree to 2e-16.
 CONSTANT = 1e-6
 
+# Of a column's Σx², what is left of it by rounding when rows are taken out again.
+ROUNDING = 1e-12
+
 FEW_CLASSES = 64  # up to here a product with one-hot labels is quicker than sorting rows by class
 
 
@@ -73,7 +76,9 @@ class Moments:
         """
         if len(rows) > self.n:
             raise HeadError(f"{len(rows)} rows cannot be removed from moments of {self.n} rows.")
+        before = np.diagonal(self.xx).copy()
         self._change(rows, targets, -1.0, 0)
+        self._settle(before)
 
     def __add__(self, other: Moments) -> Moments:
         if self.xy.shape != other.xy.shape:
@@ -97,6 +102,21 @@ class Moments:
         self.xx += square
         self.y += sign * y
         self.xy += sign * xy
+
+    def _settle(self, before: Float) -> None:
+        """Take for constant what varies no more than the rounding of what was removed.
+
+        A column that only removed rows used would keep a trace of 1e-16 of them, and scaling to
+        variance one would make it as loud as all others. `before` (D,) is Σx² with those rows.
+        """
+        n = max(self.n, 1)
+        power = np.diagonal(self.xx)
+        mean = np.where(self.x**2 / n > ROUNDING * before, self.x / n, 0.0)
+        still = power - self.x**2 / n <= ROUNDING * before
+        self.x[still] = n * mean[still]
+        self.xx[still] = np.outer(mean[still], self.x)
+        self.xx[:, still] = self.xx[still].T
+        self.xy[still] = np.outer(mean[still], self.y)
 
     def centre(self) -> tuple[Float, Float]:
         """Mean (D,) and standard deviation (D,) of every column, infinite where it is constant.

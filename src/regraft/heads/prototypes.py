@@ -31,6 +31,16 @@ class Prototypes:
     Source: Snell et al., Prototypical Networks, NeurIPS 2017; Mensink et al., PAMI 2013.
     """
 
+    SETTLED = ("metric",)
+    metrics: tuple[str, ...] = METRICS
+
+    def __init__(self, metric: str | None = None) -> None:
+        """Compare by this metric; it is chosen if None."""
+        if metric is not None and metric not in METRICS:
+            raise HeadError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}.")
+        if metric is not None:
+            self.metrics = (metric,)
+
     def tune(
         self,
         rows: Rows,
@@ -45,7 +55,7 @@ class Prototypes:
         tried: list[tuple[float, str, NDArray[np.float32]]] = []
         truth = labels if held_out is None else held_out.labels
         told = fair(labels, groups) if held_out is None else None
-        for metric in METRICS:
+        for metric in self.metrics:
             if held_out is None:
                 scores = _left_out(rows, labels, n_classes, metric, groups)
             else:

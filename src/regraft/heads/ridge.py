@@ -18,7 +18,7 @@ from regraft.heads.leave_out import leave_out, leave_out_all, refuse_large
 from regraft.heads.lift import MEMORY, Lifted, lift, widest
 from regraft.heads.moments import Float
 from regraft.heads.rows import Rows, take
-from regraft.heads.spectrum import Spectrum, decompose
+from regraft.heads.spectrum import Spectrum, decompose, evidence
 
 UNLEARNED = 1.0  # the penalty where no row tells: as much as one scaled feature weighs
 PENALTIES = tuple(10.0 ** (power / 3) for power in range(-12, 13))  # per row, on scaled features
@@ -41,17 +41,25 @@ class Ridge:
     class it lowered no log-loss of the last stage, and helped earlier, narrower ones a little.
     """
 
-    def __init__(self, lift: int | str = 0, memory: int = MEMORY) -> None:
+    #: What `regraft.heads.settled` takes from the settings of a fitted head.
+    SETTLED = ("lift", "penalty")
+
+    def __init__(
+        self, lift: int | str = 0, memory: int = MEMORY, penalty: float | None = None
+    ) -> None:
         """Choose the random features.
 
         Args:
             lift: columns to lift to by random features, rounded up to a multiple of 8; 0 for none;
                 'auto' for as many as `memory` allows if they lower the log-loss, none if not.
             memory: bytes that a lifted solve may take.
+            penalty: per row; chosen if None.
         """
         if lift != "auto" and (isinstance(lift, str) or lift < 0):
             raise HeadError(f"lift must be a number of columns, 0 or 'auto', not {lift!r}.")
-        self.lift, self.memory = lift, memory
+        if penalty is not None and not penalty > 0:
+            raise HeadError(f"penalty must lie above 0, not {penalty}.")
+        self.lift, self.memory, self.penalty = lift, memory, penalty
 
     def tune(
         self,
@@ -72,7 +80,7 @@ class Ridge:
             held = held_out
             if width and held_out is not None:
                 held = HeldOut(Lifted(held_out.rows, chain, width), held_out.labels)
-            tuned = _tune(lifted, labels, n_classes, groups, held)
+            tuned = _tune(lifted, labels, n_classes, groups, held, self.penalty)
             loss = unseen_loss(tuned.scores, truth, tuned.fair)
             if best is None or loss < best[0]:
                 layers = tuned.layers and Layers((*chain, *tuned.layers.chain))
@@ -118,12 +126,13 @@ def _tune(
     n_classes: int,
     groups: NDArray[Any] | None,
     held_out: HeldOut | None,
+    fixed: float | None,
 ) -> Tuned:
-    """The penalty for these columns, and scores of unseen rows."""
+    """The penalty for these columns, unless it is `fixed`, and scores of unseen rows."""
     spectrum = decompose(rows, labels, n_classes)
     if held_out is not None:
         t = spectrum.coordinates(held_out.rows[0 : len(held_out.rows)])
-        penalty = pick(lambda p: spectrum.evidence(spectrum.fit(t, p)), held_out.labels)
+        penalty = fixed or pick(lambda p: spectrum.evidence(spectrum.fit(t, p)), held_out.labels)
         scores = spectrum.evidence(spectrum.fit(t, penalty)).astype(np.float32)
         return Tuned({"penalty": penalty}, scores, HELD_OUT)
     group = units(groups, len(rows))
@@ -141,7 +150,7 @@ def _tune(
             return np.zeros((len(sample), n_classes))
         return spectrum.evidence(leave_out(spectrum, t, labels[sample], penalty, among))
 
-    penalty = pick(scores_at, labels[sample], told[sample])
+    penalty = fixed or pick(scores_at, labels[sample], told[sample])
     scores = np.asarray(scores_at(penalty), np.float32)
     if not whole and not alone:
         scores = spectrum.evidence(leave_out_all(spectrum, rows, labels, penalty, groups))
@@ -205,6 +214,10 @@ def spread_out(n: int, groups: NDArray[Any] | None) -> NDArray[np.intp]:
 
 
 def _layers(spectrum: Spectrum, penalty: float) -> Layers:
-    weight = spectrum.weight(penalty)
-    unit = spectrum.evidence(weight + spectrum.target)  # a weight has no centre, only a unit
-    return Layers((affine(spectrum.shift, unit, np.zeros(len(spectrum.target))),))
+    return layers_of(spectrum.shift, spectrum.weight(penalty), spectrum.target)
+
+
+def layers_of(shift: Float, weight: Float, target: Float) -> Layers:
+    """The head whose scores are the evidence of fits (x - shift) @ weight + target."""
+    unit = evidence(weight + target, target)  # a weight has no centre, only a unit
+    return Layers((affine(shift, unit, np.zeros(len(target))),))

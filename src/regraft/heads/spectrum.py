@@ -49,15 +49,8 @@ class Spectrum:
         return 1.0 / (self.values + self.n * penalty)
 
     def evidence(self, scores: NDArray[Real]) -> NDArray[Real]:
-        """(B, K) fits of one-hot targets as evidence: centred, and in units of their spread.
-
-        Least squares shrinks a class by its share of the rows, so a class of 1 in 40 would never
-        win. Dividing by the standard deviation of its target, sqrt(p(1-p)), is linear in the
-        targets: it can follow the solve, and sums stay exact where weights by count would not.
-        """
-        spread = np.sqrt(self.target * (1.0 - self.target))
-        unit = np.where(spread > 0.0, spread, 1.0)
-        return ((scores - self.target) / unit).astype(scores.dtype)
+        """`evidence` of fits (B, K) of these targets."""
+        return evidence(scores, self.target)
 
     def fit(self, t: NDArray[Any], penalty: float) -> Float:
         """(B, R) coordinates to (B, K) scores."""
@@ -66,6 +59,19 @@ class Spectrum:
     def weight(self, penalty: float) -> Float:
         """(D, K): scores are (x - shift) @ weight + target."""
         return self.vectors @ (self.pull * self.shrink(penalty)[:, None])
+
+
+def evidence(scores: NDArray[Real], target: Float) -> NDArray[Real]:
+    """(B, K) fits of one-hot targets, whose means are `target` (K,), as evidence.
+
+    That is centred, and in units of their spread. Least squares shrinks a class by its share of
+    the rows, so a class of 1 in 40 would never win. Dividing by the standard deviation of its
+    target, sqrt(p(1-p)), is linear in the targets: it can follow the solve, and sums stay exact
+    where weights by count would not.
+    """
+    spread = np.sqrt(target * (1.0 - target))
+    unit = np.where(spread > 0.0, spread, 1.0)
+    return ((scores - target) / unit).astype(scores.dtype)
 
 
 def decompose(rows: Rows, labels: NDArray[np.int64], n_classes: int) -> Spectrum:
