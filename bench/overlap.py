@@ -51,7 +51,7 @@ def measure(folder: str, most: int, home: Path) -> tuple[float, float, float]:
     net = regraft.backbone()
     pipe = pipeline(net, [Tap(len(net) - 1)], precision="f32")
     start = time.perf_counter()
-    rows = [row for _, row in Loader(pipe, None).each(examples)]
+    rows = [row for _, row, _ in Loader(pipe.info.input, pipe.threads, None).each(examples)]
     decode = len(rows) / (time.perf_counter() - start)
     session = pipe.open("f32")
     list(session.run(rows[:8]))

@@ -11,8 +11,9 @@ import pytest
 
 from regraft.backbones.info import Tap
 from regraft.data import images
+from regraft.data.look import prints, sizes
 from regraft.errors import OptionError
-from regraft.features import compute, pipeline
+from regraft.features import LOOK, compute, compute_looks, pipeline
 from tests.nets import small
 from tests.pictures import picture, write_folder
 
@@ -40,7 +41,7 @@ def test_states_and_counts(data: Path, net) -> None:
     assert (again.counts.state, again.counts.misses, again.counts.hits) == ("warm", 0, 12)
     for name, rows in first.rows.items():
         assert rows[:].tobytes() == again.rows[name][:].tobytes()
-        assert rows.shape == (12, 24)
+    assert first.rows["003"].shape == (12, 24)
 
 
 def test_adding_computes_only_the_new_and_renaming_nothing(data: Path, net) -> None:
@@ -102,6 +103,7 @@ def test_cached_equals_uncached_equals_reference(data: Path, net) -> None:
     every = tuple(Tap(i) for i in range(4))
     ours = run(data, net, taps=every)
     truth = run(data, net, taps=every, engine="reference")
+    assert len(ours.rows) == 5
     for name in ours.rows:
         np.testing.assert_allclose(ours.rows[name][:], truth.rows[name][:], rtol=1e-4, atol=1e-5)
 
@@ -154,6 +156,31 @@ def test_a_rotten_entry_is_computed_again(data: Path, net, own_cache: Path) -> N
     again = run(data, net)
     assert again.counts.misses == 12
     assert (again.rows["003"][:] == truth).all()
+
+
+def test_every_row_has_its_look_and_warm_runs_have_it_too(data: Path, net) -> None:
+    (data / "dots" / "wide.png").unlink(missing_ok=True)
+    picture("dots", 7, 60).crop((0, 0, 60, 30)).save(data / "dots" / "wide.png")
+    for state in ("cold", "warm"):
+        found = run(data, net)
+        assert found.counts.state == state
+        looks = found.rows[LOOK][:]
+        shapes = {e.id: tuple(s) for e, s in zip(found.examples, sizes(looks), strict=True)}
+        assert shapes["dots/wide.png"] == (30, 60)
+        assert shapes["dots/000.png"] == (48, 48)
+        assert len(set(prints(looks))) == 13
+
+
+def test_looks_need_no_backbone_and_are_kept(data: Path, net) -> None:
+    (data / "dots" / "empty.png").write_bytes(b"")
+    examples = images(data).examples
+    first = compute_looks(examples, net.info.input, 2)
+    assert (first.counts.misses, first.counts.hits, len(first.skipped)) == (12, 0, 1)
+    again = compute_looks(examples, net.info.input, 2)
+    assert (again.counts.state, again.counts.misses, again.counts.hits) == ("warm", 0, 12)
+    with_network = compute(examples, pipeline(net, TOP))
+    assert (again.rows[LOOK][:] == with_network.rows[LOOK][:]).all()
+    assert again.digests == with_network.digests
 
 
 def test_threads_do_not_move_a_bit(data: Path, net, own_cache: Path) -> None:

@@ -27,15 +27,18 @@ from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.cache import SEGMENT_BYTES, Rows, Shelf, trim
 from regraft.data import Example, Skipped, decoder
-from regraft.data.decoders import Decoder
+from regraft.data.decoders import Decoder, looker
 from regraft.engine import Engine, Session, Trunk, precision
 from regraft.errors import BadFile, DataError, EngineError, OptionError
 from regraft.files import cache_dir, digest, digest_of, visible
-from regraft.inputs import Row
+from regraft.inputs import InputSpec, Row
 
 log = logging.getLogger("regraft")
 
-FORMAT = 1
+FORMAT = 2
+TRUNK_FORMAT = 1
+#: The name of the looks among the rows of `Features`.
+LOOK = "look"
 Progress = Callable[[int, int], None]
 
 
@@ -70,16 +73,8 @@ class Pipeline:
 
     def key(self) -> dict[str, Any]:
         """All that an activation depends on but the bytes of the file."""
-        return {
-            "format": FORMAT,
-            "decoder": decoder(self.info.input.modality).fingerprint(self.info.input),
-            "input": self.info.input.json(),
-            "weights": self.info.digest,
-            "network": self.info.network,
-            # Which outputs are asked for changes what an engine fuses, and so the last bits.
-            "taps": self.names,
-            "engine": self.engine.fingerprint(self.device, self.precision),
-        }
+        engine = self.engine.fingerprint(self.device, self.precision)
+        return key_of(self.info, self.names, {"engine": engine})
 
     def facts(self) -> dict[str, Any]:
         """Which decoder and which engine make the features: for the record."""
@@ -131,6 +126,13 @@ class Counts:
     misses: int = 0
     seconds: float = 0.0
 
+    def plus(self, later: Counts) -> Counts:
+        """What two passes cost; the state is that of the one that had more to make."""
+        states = ("warm", "compiled", "cold")
+        state = max(self.state, later.state, key=states.index)
+        hits, misses = self.hits + later.hits, self.misses + later.misses
+        return Counts(state, hits, misses, self.seconds + later.seconds)
+
     def json(self) -> dict[str, Any]:
         """What the reports tell of the cache."""
         return {"state": self.state, "hits": self.hits, "misses": self.misses}
@@ -143,7 +145,8 @@ class Features:
     Attributes:
         examples: in the order they were given, without the unreadable ones.
         digests: of each example's bytes.
-        rows: for each tap's name the activations, (N, …) float32, read lazily from the cache.
+        rows: for each tap's name the activations, (N, …) float32, read lazily from the cache; and
+            under `LOOK` the looks, if the modality has any.
         skipped: unreadable examples and the reasons.
         counts: what the pass cost.
         precision: the one that was used.
@@ -169,6 +172,35 @@ class Features:
 def tap_name(tap: Tap) -> str:
     """The name of a tap in cache, trunk and head: '017' pooled, '017-flow' as it flows."""
     return f"{tap.stage:03d}" + ("" if tap.pooled else "-flow")
+
+
+def key_of(info: BackboneInfo, names: Sequence[str], facts: dict[str, Any]) -> dict[str, Any]:
+    """`Pipeline.key` from its outputs' names and what is known of `Pipeline.facts`.
+
+    With the facts that a run recorded it is the key of the run's own activations, whatever
+    decoder and engine are installed now.
+    """
+    return (
+        look_key(info.input)
+        | {
+            "weights": info.digest,
+            "network": info.network,
+            # Which outputs are asked for changes what an engine fuses, and so the last bits.
+            "taps": tuple(names),
+        }
+        | facts
+    )
+
+
+def look_key(spec: InputSpec) -> dict[str, Any]:
+    """All that a row and its look depend on but the bytes of the file."""
+    looks = looker(spec.modality)
+    return {
+        "format": FORMAT,
+        "decoder": decoder(spec.modality).fingerprint(spec),
+        "look": looks.LOOK if looks else None,
+        "input": spec.json(),
+    }
 
 
 def default_threads() -> int:
@@ -240,21 +272,43 @@ def compute(
     if not pipe.precision:
         pipe = replace(pipe, precision=_decide(examples, pipe))
     shelf = Shelf(digest_of(pipe.key()))
-    work = _Pass(examples, pipe, shelf, progress)
-    work.run()
+    work = _Pass(examples, Loader(pipe.info.input, pipe.threads, shelf), shelf, progress)
+    work.run(pipe.names, lambda: pipe.open(pipe.precision))
+    return _found(work, pipe.names, pipe.precision, start)
+
+
+def compute_looks(
+    examples: Sequence[Example], spec: InputSpec, threads: int, progress: Progress | None = None
+) -> Features:
+    """The looks of `examples` without a backbone, made where they are not cached.
+
+    Features without a tap: `rows` holds the looks, or nothing if the modality has none; what
+    cannot be decoded is skipped in both cases.
+    """
+    start = time.perf_counter()
+    shelf = Shelf(digest_of(look_key(spec)))
+    work = _Pass(examples, Loader(spec, threads, shelf), shelf, progress)
+    work.run((), None)
+    return _found(work, (), "", start)
+
+
+def _found(work: _Pass, names: tuple[str, ...], precision: str, start: float) -> Features:
+    """What a pass over the examples came to. `start` is when it began, in seconds."""
+    shelf, examples = work.shelf, work.examples
     kept = [i for i, d in enumerate(work.digests) if d is not None]
     digests = tuple(d for d in work.digests if d is not None)
     if work.counts.misses:
         shelf.tidy()
         trim(shelf.folder)
     work.counts.seconds = time.perf_counter() - start
+    every = (*names, LOOK) if work.load.looks else names
     return Features(
         tuple(examples[i] for i in kept),
         digests,
-        {name: shelf.rows(digests, name) for name in pipe.names},
+        {name: shelf.rows(digests, name) for name in every},
         tuple(work.skipped),
         work.counts,
-        pipe.precision,
+        precision,
     )
 
 
@@ -262,82 +316,96 @@ class _Pass:
     """One pass over the examples: what is found, computed and left out."""
 
     def __init__(
-        self, examples: Sequence[Example], pipe: Pipeline, shelf: Shelf, progress: Progress | None
+        self, examples: Sequence[Example], load: Loader, shelf: Shelf, progress: Progress | None
     ) -> None:
         self.examples = examples
-        self.pipe = pipe
+        self.load = load
         self.shelf = shelf
         self.progress = progress
         self.counts = Counts()
         self.digests: list[str | None] = [None] * len(examples)
         self.skipped: list[Skipped] = []
-        self._running: deque[str] = deque()
+        self._running: deque[tuple[str, np.ndarray | None]] = deque()
         self._kept: list[tuple[str, tuple[np.ndarray, ...]]] = []
         self._bytes = 0
         self._done = 0
 
-    def run(self) -> None:
+    def run(self, names: tuple[str, ...], engine: Callable[[], Session] | None) -> None:
+        """Compute what is not cached. Without an engine only looks are made, and no `names`."""
+        every = (*names, LOOK) if self.load.looks else names
         misses = self._misses()
         first = next(misses, None)
         if first is None:
             return
-        session = self.pipe.open(self.pipe.precision)
-        self.counts.state = "cold" if session.built else "compiled"
+        session = engine() if engine else None
+        self.counts.state = "cold" if session and session.built else "compiled"
+        rows = _chain(first, misses)
         try:
-            for outputs in session.run(_chain(first, misses)):
-                self._keep(outputs)
+            for outputs in session.run(rows) if session else (() for _ in rows):
+                self._keep(outputs, every)
         finally:
-            self._flush()
+            self._flush(every)
 
     def _misses(self) -> Iterator[Row]:
         """The decoded rows of examples that are not cached, each content once."""
         seen: set[str] = set()
-        load = Loader(self.pipe, self.shelf)
-        for number, loaded in enumerate(load.each(self.examples)):
+        for number, loaded in enumerate(self.load.each(self.examples)):
             if isinstance(loaded, Skipped):
                 self.skipped.append(loaded)
             else:
-                key, row = loaded
+                key, row, look = loaded
                 self.digests[number] = key
                 if row is None or key in seen:
                     self.counts.hits += 1
                 else:
                     self.counts.misses += 1
                     seen.add(key)
-                    self._running.append(key)
+                    self._running.append((key, look))
                     yield row
             self._done = number + 1
             if self.progress:
                 self.progress(self._done, len(self.examples))
 
-    def _keep(self, outputs: tuple[np.ndarray, ...]) -> None:
-        self._kept.append((self._running[0], outputs))  # in one step: Ctrl-C may come after any
+    def _keep(self, outputs: tuple[np.ndarray, ...], names: tuple[str, ...]) -> None:
+        key, look = self._running[0]
+        arrays = outputs if look is None else (*outputs, look)
+        self._kept.append((key, arrays))  # in one step: Ctrl-C may come after any
         self._running.popleft()
-        self._bytes += sum(array.nbytes for array in outputs)
+        self._bytes += sum(array.nbytes for array in arrays)
         if self._bytes >= SEGMENT_BYTES:
-            self._flush()
+            self._flush(names)
 
-    def _flush(self) -> None:
+    def _flush(self, names: tuple[str, ...]) -> None:
         kept, self._kept, self._bytes = self._kept, [], 0
-        if kept:
-            columns = zip(*(outputs for _, outputs in kept), strict=True)
-            arrays = {n: np.stack(c) for n, c in zip(self.pipe.names, columns, strict=True)}
+        if kept and names:
+            columns = zip(*(arrays for _, arrays in kept), strict=True)
+            arrays = {n: np.stack(c) for n, c in zip(names, columns, strict=True)}
             self.shelf.add([key for key, _ in kept], arrays)
 
 
+#: What an example became: (digest, row, look), without row and look if they are cached.
+Loaded = tuple[str, Row | None, np.ndarray | None]
+
+
 class Loader:
-    """Reads, hashes and (where needed) decodes examples in threads, in order, a window ahead."""
+    """Reads, hashes and (where needed) decodes examples in threads, in order, a window ahead.
 
-    def __init__(self, pipe: Pipeline, shelf: Shelf | None) -> None:
-        self._spec = pipe.info.input
-        self._decoder: Decoder = decoder(self._spec.modality)
+    Attributes:
+        looks: whether every decoded row comes with its look.
+    """
+
+    def __init__(self, spec: InputSpec, threads: int, shelf: Shelf | None) -> None:
+        self._spec = spec
+        self._decoder: Decoder = decoder(spec.modality)
+        self._looker = looker(spec.modality)
+        self.looks = self._looker is not None
         self._shelf = shelf
-        self._threads = pipe.threads
+        self._threads = threads
 
-    def each(self, examples: Sequence[Example]) -> Iterator[Skipped | tuple[str, Row | None]]:
-        """For each example (digest, row), row None if it is cached; or why it cannot be read."""
+    def each(self, examples: Sequence[Example]) -> Iterator[Skipped | Loaded]:
+        """For each example its digest, row and look; or why it cannot be read."""
         stream = iter(examples)
-        waiting: deque[Future[Skipped | tuple[str, Row | None]]] = deque()
+        waiting: deque[Future[Skipped | Loaded]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
             try:
                 for example in islice(stream, 8 * self._threads):
@@ -351,13 +419,15 @@ class Loader:
                 for future in waiting:
                     future.cancel()
 
-    def _one(self, example: Example) -> Skipped | tuple[str, Row | None]:
+    def _one(self, example: Example) -> Skipped | Loaded:
         try:
             raw = example.read()
             key = digest(raw)
             if self._shelf is not None and key in self._shelf:
-                return key, None
-            return key, self._decoder.decode(raw, self._spec)
+                return key, None, None
+            if self._looker is not None:
+                return key, *self._looker.decode_with_look(raw, self._spec)
+            return key, self._decoder.decode(raw, self._spec), None
         except BadFile as problem:
             return Skipped(example.id, str(problem))
         except OSError as problem:
@@ -380,6 +450,8 @@ def _recorded(pipe: Pipeline) -> str | None:
 def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
     """Measure on rows spread over the examples, so that no class stands for all."""
     spread = np.linspace(0, len(examples) - 1, min(len(examples), precision.CHECK_ROWS))
-    loaded = Loader(pipe, None).each([examples[int(place)] for place in spread])
+    loaded = Loader(pipe.info.input, pipe.threads, None).each(
+        [examples[int(place)] for place in spread]
+    )
     rows = [pair[1] for pair in loaded if not isinstance(pair, Skipped) and pair[1] is not None]
     return precision.decide(_record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 name = "image"
 REVISION = 1  # raise it whenever any pixel may change: cached activations are then made anew
+LOOK = 1  # likewise for looks
 
 
 def fingerprint(spec: InputSpec) -> dict[str, Any]:
@@ -41,6 +42,18 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
         BadFile: not a whole image of a known kind, or too large; the reason in plain words.
         OptionError: `spec` is none of images or has an unknown interpolation or geometry.
     """
+    return (_seen(raw, _checked(spec))[0],)
+
+
+def decode_with_look(raw: bytes, spec: InputSpec) -> tuple[Row, NDArray[np.float32]]:
+    """The row, as `decode` gives it, and its look (see `data.look`). Raises as `decode` does."""
+    from regraft.data.look import look
+
+    row, (height, width) = _seen(raw, _checked(spec))
+    return (row,), look(row, height, width)
+
+
+def _checked(spec: InputSpec) -> ImageSpec:
     if not isinstance(spec, ImageSpec):
         raise OptionError(f"the image decoder needs an ImageSpec, not {type(spec).__name__}.")
     known = resizing.INTERPOLATIONS
@@ -49,14 +62,35 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
             f"interpolation must be one of {', '.join(known)} and geometry one of "
             f"{', '.join(GEOMETRIES)}, not '{spec.interpolation}' and '{spec.geometry}'."
         )
+    return spec
+
+
+def _seen(raw: bytes, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The row's pixels, and (height, width) of the whole upright picture as stored."""
+    picture, size = _upright(raw, needed(spec))
+    return fitted(picture, spec), size
+
+
+def _upright(raw: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """(h, w, 3) uint8, shrunk down to `least` at most, and (height, width) as stored."""
     if not raw:
         raise BadFile("empty file")
-    picture = decode_jpeg.decode(raw, needed(spec))
-    if picture is None:
+    decoded = decode_jpeg.decode(raw, least)
+    if decoded is None:
         from regraft.data import pillow_modes
 
         picture = pillow_modes.decode(raw)
-    return (fitted(picture, spec),)
+        decoded = picture, (picture.shape[0], picture.shape[1])
+    return decoded
+
+
+def proportions(raw: bytes) -> tuple[int, int]:
+    """(height, width) of the upright picture in pixels, as stored; a JPEG is decoded at 1/8.
+
+    Raises:
+        BadFile: not a whole image of a known kind, or too large.
+    """
+    return _upright(raw, (1, 1))[1]
 
 
 def fitted(picture: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:

@@ -43,8 +43,10 @@ class Header:
     metadata: bool
 
 
-def decode(raw: bytes, needed: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """(h, w, 3) uint8, upright RGB; None if this is no 8-bit JPEG that libjpeg-turbo handles.
+def decode(raw: bytes, needed: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
+    """(h, w, 3) uint8, upright RGB, and the (height, width) of the whole picture before shrinking.
+
+    None if this is no 8-bit JPEG that libjpeg-turbo handles.
 
     Args:
         raw: the file.
@@ -73,7 +75,8 @@ def decode(raw: bytes, needed: tuple[int, int]) -> NDArray[np.uint8] | None:
         from regraft.data.pillow_modes import from_ink
 
         picture = from_ink(255 - picture if header.adobe else picture)
-    return pixels.turned(picture, turn)
+    whole = (header.height, header.width)
+    return pixels.turned(picture, turn), whole if turn < 5 else whole[::-1]
 
 
 def read_header(raw: bytes) -> Header | None:
