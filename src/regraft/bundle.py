@@ -7,15 +7,17 @@
     backbone.safetensors   the backbone's weights, in a stand-alone bundle only
     checksums.json         blake2b-256 of every file above
 
-No clock, host or path is in it, so that equal runs give equal bytes. Nothing is read before its
-checksum has been compared, and only the files above are read at all.
+No clock, host or path is in it, so that equal runs give equal bytes. Only the files above are
+opened, each a plain file of a bounded size, and nothing in them is used before its checksum has
+been compared. Whoever made a bundle could write its checksums too, so what they cover is believed
+no further: strict tables (`schema.py`), tensors that add up (`tensors.py`), and then the arrays one
+by one (`heads/`, `backbones/`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,15 +29,20 @@ from typing import Any
 import numpy as np
 
 from regraft.errors import BundleError
-from regraft.files import digest, digest_file, fresh_folder, sync
-from regraft.schema import BundleConfig, check
+from regraft.files import digest, digest_file, put_folder, reason, visible, whole_folder
+from regraft.schema import BundleConfig, check, no_switches
+from regraft.tensors import listed, strict_json
 
 FORMAT = 1
 CONFIG, HEAD, METRICS, CARD = "config.json", "head.safetensors", "metrics.json", "README.md"
 BACKBONE, CHECKSUMS = "backbone.safetensors", "checksums.json"
+NEEDED = {CONFIG, HEAD, METRICS, CARD}
 MOST_WEIGHT_BYTES = 64 * 2**30
-#: The most bytes a file may have and still be read into memory; weights are streamed.
-MOST_BYTES = {CONFIG: 64 * 2**20, METRICS: 64 * 2**20, CARD: 2**20, HEAD: 4 * 2**30}
+#: The most bytes a file may have and still be read into memory; weights are streamed. JSON grows
+#: up to twenty times when it is read.
+MOST_BYTES = {CONFIG: 2**24, METRICS: 2**24, CARD: 2**20, HEAD: 2**30, CHECKSUMS: 2**16}
+#: The most bytes of the header of a tensor file, and the most tensors.
+HEAD_HEADER, WEIGHTS_HEADER = (2**16, 256), (2**22, 20_000)
 
 
 @dataclass(frozen=True)
@@ -68,36 +75,60 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
     Raises:
         BundleError: the folder exists or the disk does not take it.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     check(BundleConfig, bundle.config, CONFIG)
     if folder.exists():
         raise BundleError(f"{folder} exists; name a folder that does not, or remove it.")
+    arrays = {name: np.ascontiguousarray(array) for name, array in bundle.arrays.items()}
+    files = {
+        CONFIG: pretty(bundle.config),
+        HEAD: save(arrays),
+        METRICS: small(bundle.metrics),
+        CARD: bundle.card.encode(),
+    }
+    for name, data in files.items():
+        if len(data) > MOST_BYTES[name]:
+            raise BundleError(
+                f"the {name} of this model would have {len(data)} bytes, more than the "
+                f"{MOST_BYTES[name]} that a bundle may hold; use fewer classes or shorter names."
+            )
+    needed = sum(map(len, files.values()))
+    if save_weights:
+        needed += sum(4 * stage["parameters"] for stage in bundle.config["backbone"]["stages"])
     try:
-        part = fresh_folder(folder.parent)
-    except OSError as problem:
-        raise BundleError(f"{folder} cannot be made: {problem.strerror}.") from problem
-    try:
-        (part / CONFIG).write_bytes(pretty(bundle.config))
-        arrays = {name: np.ascontiguousarray(array) for name, array in bundle.arrays.items()}
-        (part / HEAD).write_bytes(save(arrays))
-        (part / METRICS).write_bytes(pretty(bundle.metrics))
-        (part / CARD).write_text(bundle.card, encoding="utf-8")
-        if save_weights:
-            save_weights(part / BACKBONE)
-        sums = {}
-        for path in sorted(part.iterdir()):
-            with path.open("rb") as file:
-                sums[path.name] = digest_file(file)
-        (part / CHECKSUMS).write_bytes(pretty(sums))
-        for path in part.iterdir():
-            sync(path)
-        part.rename(folder)
-        sync(folder.parent)
-    except OSError as problem:
-        raise BundleError(f"{folder} cannot be written: {problem.strerror}.") from problem
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with whole_folder(folder.absolute().parent) as part:
+            fill(part, files, save_weights)
+            put_folder(part, folder.absolute())
+    except (OSError, SafetensorError) as problem:
+        raise BundleError(
+            f"{folder} cannot be written ({reason(problem)}): it needs {needed / 1e6:.2f} MB; make "
+            "room, or name a folder on another disk."
+        ) from problem
+
+
+def fill(
+    folder: Path, files: dict[str, bytes], save_weights: Callable[[Path], None] | None
+) -> None:
+    """Write a bundle's files and their checksums into an empty folder."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    if save_weights:
+        save_weights(folder / BACKBONE)
+    sums = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            sums[path.name] = digest_file(file)
+    (folder / CHECKSUMS).write_bytes(pretty(sums))
+
+
+def small(metrics: dict[str, Any]) -> bytes:
+    """The scores as JSON, without the confusion matrix where thousands of classes make it huge."""
+    data = pretty(metrics)
+    if len(data) > MOST_BYTES[METRICS] and isinstance(metrics.get("test"), dict):
+        data = pretty(metrics | {"test": metrics["test"] | {"confusion": []}})
+    return data
 
 
 def read(folder: Path) -> Bundle:
@@ -106,37 +137,53 @@ def read(folder: Path) -> Bundle:
     Raises:
         BundleError: it is no bundle, was changed, or comes from a newer regraft.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    sums = _json(folder, CHECKSUMS, _read(folder, CHECKSUMS, 2**20))
-    allowed = {CONFIG, HEAD, METRICS, CARD, BACKBONE}
-    needed = allowed - {BACKBONE}
-    if not (isinstance(sums, dict) and needed <= set(sums) <= allowed):
-        raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(needed))}.")
-    held = {name: _read(folder, name, most) for name, most in MOST_BYTES.items()}
-    for name, data in held.items():
-        _compare(folder, name, digest(data), sums[name])
-    config = _json(folder, CONFIG, held[CONFIG])
-    made = config.get("format") if isinstance(config, dict) else None
-    if isinstance(made, int) and made > FORMAT:
-        raise BundleError(
-            f"{folder} has bundle format {made} and this regraft reads up to {FORMAT}; install "
-            f"regraft {config.get('regraft', 'of its release')} or newer."
-        )
+    _must_be_folder(folder)
+    sums = _json(folder, CHECKSUMS, _read(folder, CHECKSUMS))
+    if not (isinstance(sums, dict) and CONFIG in sums):
+        raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}.")
+    config = _json(folder, CONFIG, _checked(folder, CONFIG, sums))
+    _must_be_known(folder, config)
+    if not NEEDED <= set(sums) <= NEEDED | {BACKBONE}:
+        raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}.")
     check(BundleConfig, config, str(folder / CONFIG))
-    try:
-        arrays = load(held[HEAD])
-    except (SafetensorError, ValueError, KeyError) as problem:
-        raise BundleError(f"{folder / HEAD} is not a safetensors file ({problem}).") from problem
+    metrics = _json(folder, METRICS, _checked(folder, METRICS, sums))
+    if not isinstance(metrics, dict):
+        raise BundleError(f"{folder / METRICS} must be a table.")
+    no_switches(metrics, str(folder / METRICS))
+    card = _text(folder, CARD, _checked(folder, CARD, sums))
+    arrays = _arrays(folder, _checked(folder, HEAD, sums, header=HEAD_HEADER))
     weights = None
     if BACKBONE in sums:
         weights = folder / BACKBONE
-        with _opened(folder, BACKBONE, MOST_WEIGHT_BYTES) as (file, _):
-            _compare(folder, BACKBONE, digest_file(file), sums[BACKBONE])
-    return Bundle(
-        config, arrays, _json(folder, METRICS, held[METRICS]), held[CARD].decode(), weights
-    )
+        with _opened(folder, BACKBONE, MOST_WEIGHT_BYTES) as (file, size):
+            _must_add_up(folder, BACKBONE, file, size, WEIGHTS_HEADER)
+            _compare(folder, BACKBONE, digest_file(file), sums)
+    return Bundle(config, arrays, metrics, card, weights)
+
+
+def _must_be_folder(folder: Path) -> None:
+    try:
+        mode = folder.stat().st_mode
+    except (OSError, ValueError) as problem:
+        told = "does not exist" if isinstance(problem, OSError) else "is no path"
+        raise BundleError(f"{visible(str(folder))} {told}.") from problem
+    if not stat.S_ISDIR(mode):
+        raise BundleError(
+            f"{folder} is not a regraft bundle: a bundle is a folder; if this is an archive, "
+            "unpack it and name the folder."
+        )
+
+
+def _must_be_known(folder: Path, config: Any) -> None:
+    """Refuse a newer format by the name of the version that reads it."""
+    made = config.get("format") if isinstance(config, dict) else None
+    if isinstance(made, int) and made > FORMAT:
+        by = config.get("regraft")
+        version = visible(f"{by:.40}") if isinstance(by, str) else "of its release"
+        raise BundleError(
+            f"{folder} has bundle format {made:.6g} and this regraft reads up to {FORMAT}; install "
+            f"regraft {version} or newer."
+        )
 
 
 def pretty(value: Any) -> bytes:
@@ -152,8 +199,6 @@ def _opened(folder: Path, name: str, most: int) -> Iterator[tuple[BufferedReader
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as problem:
-        if not folder.exists():
-            raise BundleError(f"{folder} does not exist.") from problem
         raise BundleError(
             f"{folder} is not a regraft bundle: its {name} cannot be read ({problem.strerror})."
         ) from problem
@@ -166,14 +211,51 @@ def _opened(folder: Path, name: str, most: int) -> Iterator[tuple[BufferedReader
         yield file, state.st_size
 
 
-def _read(folder: Path, name: str, most: int) -> bytes:
+def _read(folder: Path, name: str) -> bytes:
     """The bytes of such a file."""
-    with _opened(folder, name, most) as (file, size):
+    with _opened(folder, name, MOST_BYTES[name]) as (file, size):
         return file.read(size)
 
 
-def _compare(folder: Path, name: str, found: str, expected: Any) -> None:
-    if found != expected:
+def _checked(
+    folder: Path, name: str, sums: dict[str, Any], header: tuple[int, int] | None = None
+) -> bytes:
+    """The bytes of a file once they were compared with its checksum.
+
+    With `header`, (most bytes, most tensors), the header of a tensor file is looked at first, so
+    that one that lies is not even read.
+    """
+    with _opened(folder, name, MOST_BYTES[name]) as (file, size):
+        if header:
+            _must_add_up(folder, name, file, size, header)
+        data = file.read(size)
+    _compare(folder, name, digest(data), sums)
+    return data
+
+
+def _must_add_up(
+    folder: Path, name: str, file: BufferedReader, size: int, limits: tuple[int, int]
+) -> None:
+    try:
+        listed(file, size, most_bytes=limits[0], most_tensors=limits[1])
+    except ValueError as problem:
+        raise BundleError(f"{folder / name} is not a safetensors file ({problem}).") from problem
+    file.seek(0)
+
+
+def _arrays(folder: Path, data: bytes) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, AttributeError) as problem:
+        said = visible(f"{problem!s:.200}")
+        raise BundleError(f"{folder / HEAD} is not a safetensors file ({said}).") from problem
+
+
+def _compare(folder: Path, name: str, found: str, sums: dict[str, Any]) -> None:
+    if found != sums.get(name):
         raise BundleError(
             f"{folder / name} is not what was written (its checksum differs); get the bundle again."
         )
@@ -181,6 +263,14 @@ def _compare(folder: Path, name: str, found: str, expected: Any) -> None:
 
 def _json(folder: Path, name: str, data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as problem:
-        raise BundleError(f"{folder / name} is not JSON ({problem}).") from problem
+        return strict_json(data)
+    except ValueError as problem:
+        said = visible(f"{problem!s:.200}")
+        raise BundleError(f"{folder / name} is not JSON ({said}).") from problem
+
+
+def _text(folder: Path, name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except ValueError as problem:
+        raise BundleError(f"{folder / name} is not UTF-8.") from problem

@@ -26,7 +26,16 @@ import numpy as np
 import xxhash
 
 from regraft.errors import CacheError
-from regraft.files import DIGEST_BYTES, cache_dir, is_sealed, touch, whole_file
+from regraft.files import (
+    DIGEST_BYTES,
+    cache_dir,
+    cache_full,
+    is_part,
+    is_sealed,
+    sweep,
+    touch,
+    whole_file,
+)
 
 log = logging.getLogger("regraft")
 
@@ -111,10 +120,7 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
             for array in parts.values():
                 out.write(array.data)
     except OSError as problem:
-        raise CacheError(
-            f"the cache {folder} cannot take {offset / 1e6:.1f} MB more ({problem.strerror}); make "
-            "room, run 'regraft cache clear', or point REGRAFT_CACHE at another disk."
-        ) from problem
+        raise cache_full(folder, len(text) + offset, problem) from problem
     return path
 
 
@@ -225,10 +231,13 @@ class Rows:
 def entries(root: Path | None = None) -> Iterator[tuple[Path, int, float]]:
     """Every file of the cache with its size in bytes and the time of its last use.
 
-    A file that somebody else put beside the cache's own folders is none of ours.
+    A file that somebody else put beside the cache's own folders is none of ours, and one that is
+    being written is no entry yet.
     """
     base = root or cache_dir()
     for path in sorted(p for name in FOLDERS for p in (base / name).rglob("*")):
+        if any(is_part(one) for one in (path, path.parent)):
+            continue
         try:
             stat = path.stat()
         except OSError:
@@ -266,20 +275,29 @@ def trim(keep: Path, root: Path | None = None) -> int:
 
 
 def clear(older_seconds: float = 0.0, root: Path | None = None) -> tuple[int, int]:
-    """Remove what was not used for `older_seconds`; returns (files, bytes) removed."""
+    """Remove what was not used for `older_seconds`, and what dead processes left half written.
+
+    Returns:
+        How many (files, bytes) were removed.
+    """
     before = time.time() - older_seconds
-    files = freed = 0
+    base = root or cache_dir()
+    files = sum(sweep(p) for name in FOLDERS for p in _folders(base / name))
+    freed = 0
     for path, size, used in list(entries(root)):
         if used <= before:
             path.unlink(missing_ok=True)
             files, freed = files + 1, freed + size
-    base = root or cache_dir()
     for name in FOLDERS:
-        folders = [base / name, *(p for p in (base / name).rglob("*") if p.is_dir())]
-        for folder in sorted(folders, reverse=True):
+        for folder in sorted(_folders(base / name), reverse=True):
             with suppress(OSError):  # not empty
                 folder.rmdir()
     return files, freed
+
+
+def _folders(base: Path) -> list[Path]:
+    """`base` and every folder below it that is not just being written."""
+    return [base, *(p for p in base.rglob("*") if p.is_dir() and not is_part(p))]
 
 
 def verify(root: Path | None = None) -> list[Path]:

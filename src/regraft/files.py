@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +15,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from regraft.errors import CacheError
+
 DIGEST_BYTES = 32
 SEAL = "seal.json"
+#: Every unfinished file and folder of ours is called so, wherever it lies.
+PART, ENDING = ".regraft-", ".part"
 
 
 def cache_dir() -> Path:
@@ -57,10 +64,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Order on disk: write, fsync the file, rename, fsync the folder. On an error nothing is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part, lock = _unfinished(path.parent, folder=False)
     try:
         part.chmod(0o666 & ~umask())
         yield part
@@ -69,14 +73,138 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(lock)
 
 
-def fresh_folder(parent: Path) -> Path:
-    """A new hidden folder in `parent`, to be filled and then renamed to its place."""
-    parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".part-", dir=parent))
-    made.chmod(0o777 & ~umask())
-    return made
+@contextmanager
+def whole_folder(parent: Path) -> Iterator[Path]:
+    """A new hidden folder in `parent`, to be filled and given to `put_folder` within the block.
+
+    Whatever the block leaves of it is removed.
+    """
+    part, lock = _unfinished(parent, folder=True)
+    try:
+        part.chmod(0o777 & ~umask())
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(lock)
+
+
+def put_folder(part: Path, folder: Path) -> None:
+    """Give a filled `part` its name, all of it on disk first: files, `part`, rename, the parent."""
+    for path in part.rglob("*"):
+        sync(path)
+    sync(part)
+    part.rename(folder)
+    sync(folder.parent)
+
+
+def _unfinished(parent: Path, *, folder: bool) -> tuple[Path, int]:
+    """A new file or folder in `parent`, and the open handle whose lock says that we are alive.
+
+    What dead processes left in `parent` is removed on the way.
+    """
+    make = tempfile.mkdtemp if folder else _mkstemp
+    for _ in range(100):
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep(parent)
+        try:
+            part = Path(make(suffix=ENDING, prefix=PART, dir=parent))
+        except FileNotFoundError:  # another process just cleared the cache
+            continue
+        try:
+            handle = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:  # and swept this on the way
+            continue
+        except OSError:
+            part.rmdir() if folder else part.unlink()
+            raise
+        _lock(handle, wait=True)
+        if _is(part, handle):
+            return part, handle
+        os.close(handle)  # swept between its making and its locking
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(parent))
+
+
+def _mkstemp(*, suffix: str, prefix: str, dir: Path) -> str:
+    handle, name = tempfile.mkstemp(suffix=suffix, prefix=prefix, dir=dir)
+    os.close(handle)
+    return name
+
+
+def sweep(folder: Path) -> int:
+    """Remove the unfinished files and folders right in `folder` whose processes have died.
+
+    A living process holds a lock on each of its own, on whichever machine it runs.
+
+    Returns:
+        How many were removed.
+    """
+    swept = 0
+    with suppress(OSError):
+        for part in [p for p in folder.iterdir() if is_part(p)]:
+            swept += _sweep(part)
+    return swept
+
+
+def is_part(path: Path) -> bool:
+    """Whether `path` is called like our unfinished files."""
+    return path.name.startswith(PART) and path.name.endswith(ENDING)
+
+
+def _sweep(part: Path) -> bool:
+    try:
+        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if not _lock(handle, wait=False):
+            return False
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+        return not part.exists()
+    except OSError:  # not ours to remove
+        return False
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Take the lock of an open file; False if another holds it or nothing can be locked here."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def _is(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def cache_full(folder: Path, needed: float, problem: Exception) -> CacheError:
+    """What to say when the cache does not take about `needed` bytes."""
+    return CacheError(
+        f"the cache {folder} cannot take {needed / 1e6:.1f} MB more ({reason(problem)}); make "
+        "room, run 'regraft cache clear', or point REGRAFT_CACHE at another disk."
+    )
+
+
+def reason(problem: Exception) -> str:
+    """What the system said, on one line and without the file's name.
+
+    Libraries that write by themselves wrap it in words of their own; the system's come last.
+    """
+    number = getattr(problem, "errno", None)
+    if isinstance(number, int):
+        return os.strerror(number)
+    return " ".join(str(problem).split()) or type(problem).__name__
 
 
 def umask() -> int:
@@ -95,12 +223,10 @@ _umask: int | None = None
 
 
 def seal(folder: Path) -> None:
-    """Write the digest of every file in `folder` beside them, and all of it to disk."""
+    """Write the digest of every file in `folder` beside them."""
     files = sorted(folder.iterdir())
     sums = {path.name: digest(path.read_bytes()) for path in files}
     (folder / SEAL).write_text(json.dumps(sums))
-    for path in (*files, folder / SEAL):
-        sync(path)
 
 
 def is_sealed(folder: Path) -> bool:
@@ -141,3 +267,50 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def exchange(part: Path, folder: Path) -> None:
+    """Swap a filled `part` with the folder whose place it takes: all or nothing, also at a crash.
+
+    Where the system cannot swap two names in one step there are two renames; `restore` mends what
+    a crash between them leaves.
+    """
+    for path in part.rglob("*"):
+        sync(path)
+    sync(part)
+    if not _swap(part, folder):
+        aside = _aside(folder)
+        folder.rename(aside)
+        part.rename(folder)
+        aside.rename(part)
+    sync(folder.parent)
+
+
+def restore(folder: Path) -> None:
+    """Give a folder its name back that a crash in `exchange` left without one."""
+    aside = _aside(folder)
+    if aside.is_dir() and not folder.exists():
+        aside.rename(folder)
+    elif aside.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.regraft-before")
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Swap two names in one step (Linux); False where the system or the disk cannot."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regraft.errors import BundleError
+from regraft.files import visible
 from regraft.inputs import spec_from
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -46,11 +47,26 @@ class BackboneConfig(Strict):
     stages: Annotated[list[StageConfig], Field(min_length=1, max_length=4096)]
 
 
+Fact = Annotated[str, Field(max_length=400)] | bool | int | float | None
+
+
 class FeatureConfig(Strict):
     """How the features that the head was fitted on were made; a fact, not an instruction."""
 
-    decoder: dict[str, str | int]
-    engine: dict[str, str]
+    decoder: Annotated[dict[Short, Fact], Field(max_length=64)]
+    engine: Annotated[dict[Short, Fact], Field(max_length=64)]
+
+
+class HeadConfig(Strict):
+    """What the arrays of the head are for; `regraft.heads` compares them with it one by one."""
+
+    name: Short
+    dim: Annotated[int, Field(ge=1, le=2**24)]
+    n_classes: Annotated[int, Field(ge=2, le=100_000)]
+    layers: Annotated[list[Short], Field(min_length=1, max_length=16)]
+    settings: Annotated[
+        dict[Short, Fact | Annotated[list[Fact], Field(max_length=64)]], Field(max_length=64)
+    ]
 
 
 class BundleConfig(Strict):
@@ -61,8 +77,8 @@ class BundleConfig(Strict):
     backbone: BackboneConfig
     at: Annotated[list[Short], Field(min_length=1, max_length=16)]
     features: FeatureConfig
-    head: dict[str, Any]
-    seed: int
+    head: HeadConfig
+    seed: Count
 
     @model_validator(mode="after")
     def agree(self) -> BundleConfig:
@@ -77,6 +93,14 @@ class BundleConfig(Strict):
         return self
 
 
+#: Names that turn on code in other libraries. Nothing here would listen to them; whoever put them
+#: in a bundle hopes that something does.
+SWITCHES = frozenset(
+    {"trust_remote_code", "auto_map", "custom_pipelines", "code_revision", "_target_", "__class__"}
+    | {"__reduce__", "py/object", "custom_load", "architectures"}
+)
+
+
 def check(model: type[Strict], data: Any, where: str) -> None:
     """Raise a BundleError that names the first field of `data` that `model` refuses."""
     try:
@@ -84,4 +108,23 @@ def check(model: type[Strict], data: Any, where: str) -> None:
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{where}: {field}: {first['msg']}.") from problem
+        said = visible(f"{field:.200}: {first['msg']:.400}")
+        raise BundleError(f"{where}: {said}.") from problem
+    no_switches(data, where)
+
+
+def no_switches(data: Any, where: str) -> None:
+    """Raise a BundleError if a table in `data`, at any depth, has a key that hopes to run code.
+
+    The labels that a test part had beyond the known ones (`unknown`) are the user's own words.
+    """
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            for key in value:
+                if key in SWITCHES or (isinstance(key, str) and key.startswith("_attn_")):
+                    raise BundleError(f"{where}: '{key}' must not be in a bundle.")
+            left += [inner for key, inner in value.items() if key != "unknown"]
+        elif isinstance(value, list | tuple):
+            left += value

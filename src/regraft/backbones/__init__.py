@@ -155,6 +155,18 @@ def _cut(loaded: Loaded, source: str) -> tuple[BackboneInfo, Stages, Loaded]:
     return info, stages, loaded
 
 
+def from_loaded(loaded: Loaded, source: str) -> Backbone:
+    """The backbone of a network that was loaded at one size; it has no other."""
+    info, stages, _ = _cut(loaded, source)
+
+    def resize(size: tuple[int, int]) -> Backbone:
+        raise BackboneError(
+            f"'{loaded.name}' comes with its weights for one size, not {size[0]} x {size[1]}."
+        )
+
+    return Backbone(info, _given(stages, loaded), resize)
+
+
 def from_module(module: nn.Module, *, input: InputSpec, name: str = "") -> Backbone:
     """Your own network as a backbone: (B, 3, H, W) in; the last output is its feature.
 

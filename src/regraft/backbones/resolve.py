@@ -39,12 +39,18 @@ def resolve(
             revision=revision,
             size=side,  # type: ignore[arg-type]
         )
-    if digest is not None and made.info.digest != digest:
+    if digest is not None:
+        must_have(made, digest)
+    return made
+
+
+def must_have(made: Backbone, digest: str) -> None:
+    """Raise a BackboneError if the weights of `made` are not those with this digest."""
+    if made.info.digest != digest:
         raise BackboneError(
             f"the weights of '{made.info.name}' have the digest {made.info.digest[:12]}…, not the "
             f"{digest[:12]}… that were used before; name the old 'revision' or fit again."
         )
-    return made
 
 
 def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
@@ -69,7 +75,7 @@ def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
                 f"the bundle was made on a local weight file for '{info.name}', which it does not "
                 "hold; make it again with --standalone."
             )
-        made = again(None)
+        made = again(None) if weights is None else _shipped(info, weights)
         whole = made._whole()
         if made.info.network != info.network:
             logging.getLogger("regraft").warning(
@@ -82,6 +88,16 @@ def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
         return whole
 
     return Backbone(info, opened, again)
+
+
+def _shipped(info: BackboneInfo, weights: Path) -> Backbone:
+    """The backbone of a stand-alone bundle, its weights to the bit those that it was made on."""
+    from regraft.backbones import shipped
+
+    loaded = shipped.load(info.name, weights, tuple(info.input.json()["size"]))
+    made = backbones.from_loaded(loaded, info.source)
+    must_have(made, info.digest)
+    return made
 
 
 def save_weights(net: Backbone, path: Path) -> None:

@@ -7,6 +7,7 @@ row then depend neither on its batch-mates nor on the number of threads.
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft.engine import CPU_ONLY, Activations, Trunk
-from regraft.errors import CacheError, EngineError
-from regraft.files import fresh_folder, is_sealed, seal, sync, touch
+from regraft.errors import EngineError
+from regraft.files import cache_full, is_sealed, put_folder, seal, touch, whole_folder
 from regraft.inputs import Row
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger("regraft")
 
 GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"  # OpenVINO writes the second beside the first
 
@@ -57,13 +60,9 @@ class OpenVinoEngine:
     ) -> OpenVinoSession:
         import openvino as ov
 
-        built = not is_sealed(folder)
-        if built:
-            convert(trunk, folder)
-        for path in folder.iterdir():
-            touch(path)
         core = ov.Core()
-        graph = keep_outputs(core.read_model(folder / GRAPH), trunk)
+        read, built = read_trunk(core, trunk, folder)
+        graph = keep_outputs(read, trunk)
         compiled = core.compile_model(
             graph,
             "CPU",
@@ -115,6 +114,25 @@ def batch_of_one(row: Row) -> list[np.ndarray]:
     return [array[None] for array in row]
 
 
+def read_trunk(core: Any, trunk: Trunk, folder: Path) -> tuple[Any, bool]:
+    """The graph kept in `folder`, and whether it had to be converted first.
+
+    Another process may take the folder away to repair or to clear it, just when it is read.
+    """
+    for _ in range(3):
+        built = not is_sealed(folder)
+        if built:
+            convert(trunk, folder)
+        try:
+            for path in folder.iterdir():
+                touch(path)
+            return core.read_model(folder / GRAPH), built
+        except (OSError, RuntimeError):
+            if is_sealed(folder):
+                raise
+    raise EngineError(f"{folder} is taken away as often as it is made; run one command at a time.")
+
+
 def keep_outputs(graph: Any, trunk: Trunk) -> Any:
     """`graph` with the wanted outputs of `trunk`, in that order."""
     import openvino as ov
@@ -136,13 +154,14 @@ def convert(trunk: Trunk, folder: Path) -> None:
     import torch
 
     example = tuple(torch.from_numpy(array) for array in batch_of_one(trunk.example))
+    module = trunk.build().eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.jit's own deprecation, of no use to the user
         try:
             # Traced without torch's second, checking pass and frozen: converts in less than half
             # the time of the module itself, to the same operations.
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-                trunk.build().eval(), example, check_trace=False, strict=False
+                module, example, check_trace=False, strict=False
             )
             graph = ov.convert_model(
                 torch.jit.freeze(traced, optimize_numerics=False),
@@ -155,32 +174,26 @@ def convert(trunk: Trunk, folder: Path) -> None:
                 f"openvino cannot run this backbone ({first}); "
                 "use --device cpu with engine 'torch'."
             ) from problem
-    part = folder
+    numbers = sum(array.nbytes for array in module.state_dict().values())
     try:
-        part = fresh_folder(folder.parent)
-        ov.save_model(graph, part / GRAPH, compress_to_fp16=False)
-        seal(part)
-        put_folder(part, folder)
-    except OSError as problem:
-        raise CacheError(
-            f"the compiled trunk cannot be kept in {folder.parent} ({problem.strerror}); make room "
-            "or point REGRAFT_CACHE at a folder that can be written."
-        ) from problem
-    finally:
-        if part != folder:
-            shutil.rmtree(part, ignore_errors=True)
+        with whole_folder(folder.parent) as part:
+            ov.save_model(graph, part / GRAPH, compress_to_fp16=False)
+            seal(part)
+            put_trunk(part, folder)
+    except (OSError, RuntimeError) as problem:  # OpenVINO's own when it is the one that writes
+        raise cache_full(folder.parent, numbers, problem) from problem
 
 
-def put_folder(part: Path, folder: Path) -> None:
-    """Rename `part` to `folder`; a folder that another process put there first stays if sound."""
+def put_trunk(part: Path, folder: Path) -> None:
+    """Give `part` its name; a folder that another process put there first stays if it is sound."""
     if folder.exists() and not is_sealed(folder):
+        log.warning("cache entry %s is damaged: compiling it again", folder)
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        part.rename(folder)
+        put_folder(part, folder)
     except OSError:
         if not is_sealed(folder):
             raise
-    sync(folder.parent)
 
 
 def instruction_set() -> str:

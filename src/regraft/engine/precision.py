@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from regraft.engine import Engine, Session
-from regraft.files import digest_of, touch, write_whole
+from regraft.files import cache_full, digest_of, touch, write_whole
 from regraft.inputs import Row
 
 CHECK_ROWS = 32
@@ -66,7 +66,10 @@ def decide(
         if cosine >= CLOSE_ENOUGH and same and rate > best:
             chosen, best = name, rate
     text = json.dumps({"precision": chosen, "rows": len(rows), "trials": trials}, indent=1)
-    write_whole(path, text.encode())
+    try:
+        write_whole(path, text.encode())
+    except OSError as problem:
+        raise cache_full(path.parent, len(text), problem) from problem
     return chosen
 
 
