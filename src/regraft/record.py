@@ -73,19 +73,34 @@ class Contents:
     weights: Path | None = None
     beside: dict[str, bytes] = field(default_factory=dict)
 
+    def files(self) -> dict[str, bytes]:
+        """What lies beside the bundle, by name."""
+        return {
+            SETTINGS: toml(self.settings).encode(),
+            REPORT: pretty(self.report),
+            TRIED: pretty(self.tried),
+            LOG: story(self.report).encode(),
+            ledger.FILE: self.ledger.text(),
+            **(self.sums.files() if self.sums else {}),
+            **self.beside,
+        }
+
+    def needed(self, standalone: bool = False) -> int:
+        """About how many bytes the run folder takes."""
+        parts = sum(map(len, self.files().values()))
+        parts += 2 * len(pretty(self.model.metrics)) + len(pretty(self.model.backbone.info.json()))
+        parts += sum(array.nbytes for array in self.model.head.arrays().values())
+        if standalone or self.weights:
+            parts += 4 * sum(stage.parameters for stage in self.model.backbone.info.stages)
+        return parts
+
     def fill(self, folder: Path, *, standalone: bool = False) -> None:
         """Write all of it into an empty folder.
 
         Raises:
             OSError: the disk does not take it.
         """
-        (folder / SETTINGS).write_text(toml(self.settings), encoding="utf-8")
-        (folder / REPORT).write_bytes(pretty(self.report))
-        (folder / TRIED).write_bytes(pretty(self.tried))
-        (folder / LOG).write_text(story(self.report), encoding="utf-8")
-        (folder / ledger.FILE).write_bytes(self.ledger.text())
-        sums = self.sums.files() if self.sums else {}
-        for name, data in (sums | self.beside).items():
+        for name, data in self.files().items():
             (folder / name).write_bytes(data)
         self.model.save(folder / BUNDLE, standalone=standalone, weights=self.weights)
 
@@ -101,8 +116,12 @@ def write_run(folder: Path, contents: Contents, *, standalone: bool = False) -> 
         with whole_folder(folder.absolute().parent) as part:
             contents.fill(part, standalone=standalone)
             put_folder(part, folder.absolute())
-    except OSError as problem:
-        raise OptionError(f"--out {folder} cannot be written: {reason(problem)}.") from problem
+    except (OSError, BundleError) as problem:
+        raise OptionError(
+            f"--out {folder} cannot be written ({reason(problem.__cause__ or problem)}): it needs "
+            f"{contents.needed(standalone) / 1e6:.2f} MB; make room, or name a folder on another "
+            "disk."
+        ) from problem
 
 
 def rewrite_run(folder: Path, contents: Contents) -> None:
@@ -118,9 +137,11 @@ def rewrite_run(folder: Path, contents: Contents) -> None:
         with whole_folder(place.parent) as part:
             contents.fill(part)
             exchange(part, place)
-    except OSError as problem:
+    except (OSError, BundleError) as problem:
+        told = reason(problem.__cause__ or problem)
         raise OptionError(
-            f"{folder} cannot be changed and is as it was: {reason(problem)}."
+            f"{folder} cannot be changed and is as it was ({told}): it needs "
+            f"{contents.needed() / 1e6:.2f} MB more while it changes; make room."
         ) from problem
 
 
