@@ -12,7 +12,7 @@ from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
 from regraft.features import Progress, compute, pipeline, refuse_nothing, tap_name
-from regraft.files import whole_file
+from regraft.files import reason, whole_file
 
 CHUNK_ROWS = 4096
 
@@ -35,7 +35,7 @@ def embed(
     float32, the pooled output of stage `at`).
 
     Raises:
-        OptionError: `out` exists.
+        OptionError: `out` exists or cannot be written.
         DataError: not one file could be read.
         MissingExtra: pyarrow is not installed.
     """
@@ -67,18 +67,24 @@ def embed(
             "stage": net.info.stages[tap.stage].name,
         },
     )
-    with whole_file(out) as part, parquet.ParquetWriter(part, schema) as writer:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            some = found.examples[start : start + CHUNK_ROWS]
-            flat = arrow.array(rows[start : start + CHUNK_ROWS].ravel())
-            columns = [
-                [e.id for e in some],
-                [e.label for e in some],
-                [e.split for e in some],
-                list(found.digests[start : start + CHUNK_ROWS]),
-                arrow.FixedSizeListArray.from_arrays(flat, width),
-            ]
-            writer.write_table(arrow.table(columns, schema=schema))
+    try:
+        with whole_file(out) as part, parquet.ParquetWriter(part, schema) as writer:
+            for start in range(0, len(rows), CHUNK_ROWS):
+                some = found.examples[start : start + CHUNK_ROWS]
+                flat = arrow.array(rows[start : start + CHUNK_ROWS].ravel())
+                columns = [
+                    [e.id for e in some],
+                    [e.label for e in some],
+                    [e.split for e in some],
+                    list(found.digests[start : start + CHUNK_ROWS]),
+                    arrow.FixedSizeListArray.from_arrays(flat, width),
+                ]
+                writer.write_table(arrow.table(columns, schema=schema))
+    except OSError as problem:
+        raise OptionError(
+            f"--out {out} cannot be written ({reason(problem)}): it needs about "
+            f"{len(rows) * width * 4 / 1e6:.2f} MB; make room, or name a file on another disk."
+        ) from problem
     return {
         "out": str(out),
         "backbone": net.info.name,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -12,6 +15,7 @@ import typer
 from regraft import __version__
 from regraft.cli import backbones, cache, doctor, embed, evaluate, fit, inspect, predict
 from regraft.errors import RegraftError
+from regraft.files import reason
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -48,16 +52,56 @@ def _root(
     """Options before the verb."""
 
 
+class Stop:
+    """Turns a signal that would end the process at once into an orderly stop.
+
+    Ctrl-C raises KeyboardInterrupt, so that half-written files are removed and what was computed
+    is kept; a `kill` or a closed terminal does the same. Once one has come, another changes
+    nothing. A signal that whoever started the command ignores (`nohup`) stays ignored.
+
+    Attributes:
+        number: of the signal that came, 0 as long as none did.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def listen(self) -> None:
+        """Take over SIGTERM and SIGHUP of this process."""
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._come)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        if not self.number:
+            self.number = number
+            raise KeyboardInterrupt
+
+    @property
+    def code(self) -> int:
+        """The exit code: 128 and the signal's number, as shells have it."""
+        return 128 + self.number if self.number else INTERRUPTED
+
+
+stop = Stop()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):  # a file's name may not fit the terminal's encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(arguments))
+    try:
+        stop.listen()
+        code = run(arguments)
+    except KeyboardInterrupt:  # between two statements
+        code = stop.code
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of one command: 0 done, 2 the user's error, 130 interrupted."""
+    """The exit code of one command: 0 done, 2 the user's error, 130 and the like interrupted."""
     try:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
@@ -78,9 +122,11 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as problem:  # a disk or a folder that fails where nobody expected it
-        return fail(f"{problem.filename or 'a file'} cannot be used: {problem.strerror}.")
+        return fail(f"{problem.filename or 'a file'} cannot be used: {reason(problem)}.")
     if code == INTERRUPTED:
-        print("interrupted; what was computed is kept in the cache", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print("interrupted; what was computed is kept in the cache", file=sys.stderr)
+        return stop.code
     return code if isinstance(code, int) else DONE
 
 
