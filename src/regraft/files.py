@@ -196,7 +196,7 @@ def cache_full(folder: Path, needed: float, problem: Exception) -> CacheError:
     )
 
 
-def reason(problem: Exception) -> str:
+def reason(problem: BaseException) -> str:
     """What the system said, on one line and without the file's name.
 
     Libraries that write by themselves wrap it in words of their own; the system's come last.
@@ -239,6 +239,26 @@ def is_sealed(folder: Path) -> bool:
         )
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def sealed(value: Any) -> bytes:
+    """A JSON-able value with its own digest, for `unsealed` to check."""
+    return json.dumps({"digest": digest_of(value), "record": value}, indent=1).encode()
+
+
+def unsealed(data: bytes) -> Any:
+    """The value that `sealed` wrote.
+
+    Raises:
+        ValueError: the bytes are not what was written.
+    """
+    try:
+        held = json.loads(data)
+        if held["digest"] == digest_of(held["record"]):
+            return held["record"]
+    except (KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError("the checksum does not match")
 
 
 def touch(path: Path) -> None:

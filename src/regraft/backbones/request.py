@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regraft.inputs import InputSpec
+
+log = logging.getLogger("regraft")
 
 FORMAT = 2  # raised whenever the same request may give other stages or other facts
 
@@ -107,16 +109,20 @@ def record_path(request: Request) -> Path:
 
 def read_record(request: Request, source: Source) -> BackboneInfo | None:
     """The facts that an earlier load wrote down, if they still hold."""
+    path = record_path(request)
     try:
-        data = json.loads(record_path(request).read_bytes())
-        body = data["record"]
-        if data["digest"] != files.digest_of(body):
-            return None
+        body = files.unsealed(path.read_bytes())
+    except OSError:
+        return None
+    except ValueError as problem:
+        log.warning("cache entry %s is damaged (%s): making it again", path, problem)
+        return None
+    try:
         if body["versions"] != versions() or not source.holds(request, body["mark"]):
             return None
         return BackboneInfo.from_json(body["info"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or damaged: it is made again
+        return None  # written by another release: it is made again
 
 
 def write_record(request: Request, mark: str, info: BackboneInfo) -> None:
@@ -124,8 +130,7 @@ def write_record(request: Request, mark: str, info: BackboneInfo) -> None:
     if not mark:
         return
     body = {"versions": versions(), "mark": mark, "info": info.json()}
-    data = {"digest": files.digest_of(body), "record": body}
     try:
-        files.write_whole(record_path(request), json.dumps(data, indent=1).encode())
+        files.write_whole(record_path(request), files.sealed(body))
     except OSError:
         return

@@ -6,7 +6,7 @@ decided per data set, one new image could make every cached activation stale.
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from regraft.engine import Engine, Session
-from regraft.files import cache_full, digest_of, touch, write_whole
+from regraft.files import cache_full, digest_of, sealed, touch, unsealed, write_whole
 from regraft.inputs import Row
+
+log = logging.getLogger("regraft")
 
 CHECK_ROWS = 32
 FEWEST_ROWS = 8
@@ -33,10 +35,13 @@ def record_path(cache: Path, engine: Engine, device: str, trunk_key: dict[str, A
 def recorded(path: Path, precisions: tuple[str, ...]) -> str | None:
     """The precision decided before, None if there is no sound record."""
     try:
-        chosen = json.loads(path.read_text())["precision"]
-        touch(path)
-    except (OSError, ValueError, KeyError, TypeError):
+        chosen = unsealed(path.read_bytes())["precision"]
+    except OSError:
         return None
+    except (ValueError, KeyError, TypeError) as problem:
+        log.warning("cache entry %s is damaged (%s): measuring again", path, problem)
+        return None
+    touch(path)
     return chosen if chosen in precisions else None
 
 
@@ -65,9 +70,9 @@ def decide(
         trials[name] = {"rows_per_second": rate, "cosine": cosine, "same_neighbours": same}
         if cosine >= CLOSE_ENOUGH and same and rate > best:
             chosen, best = name, rate
-    text = json.dumps({"precision": chosen, "rows": len(rows), "trials": trials}, indent=1)
+    text = sealed({"precision": chosen, "rows": len(rows), "trials": trials})
     try:
-        write_whole(path, text.encode())
+        write_whole(path, text)
     except OSError as problem:
         raise cache_full(path.parent, len(text), problem) from problem
     return chosen
