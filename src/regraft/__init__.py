@@ -14,13 +14,28 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RegraftError": "regraft.errors",
+    "add": "regraft.change",
+    "audit": "regraft.auditing",
     "backbone": "regraft.backbones",
     "fit": "regraft.run",
     "images": "regraft.data",
     "load": "regraft.model",
+    "merge": "regraft.change",
+    "remove": "regraft.change",
 }
 
-__all__ = ["RegraftError", "__version__", "backbone", "fit", "images", "load"]
+__all__ = [
+    "RegraftError",
+    "__version__",
+    "add",
+    "audit",
+    "backbone",
+    "fit",
+    "images",
+    "load",
+    "merge",
+    "remove",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,6 @@ from regraft.inputs import InputSpec, Row
 log = logging.getLogger("regraft")
 
 FORMAT = 2
-TRUNK_FORMAT = 1
 #: The name of the looks among the rows of `Features`.
 LOOK = "look"
 Progress = Callable[[int, int], None]

@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from regraft import __version__
-from regraft.cli import backbones, cache, doctor, embed, evaluate, fit, inspect, predict
+from regraft.cli import (
+    add,
+    audit,
+    backbones,
+    cache,
+    doctor,
+    embed,
+    evaluate,
+    fit,
+    inspect,
+    merge,
+    predict,
+    remove,
+)
 from regraft.errors import RegraftError
 from regraft.files import reason
 
@@ -31,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (fit, evaluate, predict, embed, inspect, backbones, doctor)
+VERBS = (audit, fit, evaluate, predict, add, remove, merge, embed, inspect, backbones, doctor)
 for verb in VERBS:
     app.command(verb.NAME)(verb.command)
 app.add_typer(cache.app, name="cache")

@@ -237,8 +237,8 @@ def _registered(moving: Floats, still: Floats, steps: int) -> Floats:
         weights = np.linalg.solve(matrix, basis @ goal[..., None])
         rest = goal - (basis.swapaxes(1, 2) @ weights)[..., 0]
         best = np.minimum(best, (rest**2).sum(1) / whole)
-        contrast = weights[:, 1]
-        moves = weights[:, 2:, 0] / np.where(np.abs(contrast) > 0.1, contrast, 1)
+        contrast = np.where(np.abs(weights[:, 1]) > 0.1, weights[:, 1], 1)
+        moves = weights[:, 2:, 0] / contrast
         motion = np.clip(motion + moves, -1.5, 1.5).astype(np.float32)
     return best
 
@@ -246,7 +246,7 @@ def _registered(moving: Floats, still: Floats, steps: int) -> Floats:
 def _tangents(pictures: Floats) -> Floats:
     """(P, 8, cells): what brightness, contrast and the six affine motions change."""
     down, across = np.gradient(pictures, axis=(1, 2))
-    parts = (
+    parts: tuple[Floats, ...] = (
         np.ones_like(pictures),
         pictures,
         across,

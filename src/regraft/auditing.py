@@ -1,0 +1,232 @@
+"""The audit: what is wrong with data, found before they are divided and before a head sees them.
+
+    listing ─► one pass (bytes, digest, decode, look) ─► counts, duplicates, leaks, conflicts, notes
+
+`examine` judges what a pass over the data brought, with or without a backbone; `audit` makes such a
+pass without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data import Dataset, Example
+from regraft.data.near import Near, near_groups
+from regraft.data.notes import notes
+from regraft.data.sources import labelled
+from regraft.data.split import joined
+from regraft.errors import OptionError
+from regraft.features import LOOK, Features, Progress, compute_looks, default_threads
+from regraft.findings import EXACT, GROUP, MOST_BAD, NEAR, Audit, Conflict, Duplicates, Leak
+from regraft.inputs import ImageSpec
+
+__all__ = ["MOST_BAD", "Audit", "audit", "check_most_bad", "examine", "to_read"]
+
+TRAIN, VAL, TEST, UNSPLIT = "train", "val", "test", "unsplit"
+#: What a leak is looked for in: what is tested on must be in neither of two, and so on.
+_KNOWN_BEFORE = {VAL: (TRAIN,), TEST: (TRAIN, VAL)}
+
+
+def audit(
+    data: str | Path | Dataset,
+    *,
+    test: str | Path | Dataset | None = None,
+    group: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """What is wrong with labelled images; needs no backbone.
+
+    Every file is read, hashed and decoded once; a second audit of the same files only reads and
+    hashes.
+
+    Args:
+        data: a folder of class folders, a table, or a `Dataset`.
+        test: labelled data to test on, to be compared with `data` too; a test part of `data` is
+            then ignored.
+        group: a column of the table, or a pattern that finds each example's group in its path.
+        threads: for reading and decoding; all processors if None.
+        progress: called with (images done, images in all).
+
+    Raises:
+        RegraftError: there is nothing to look at, or an option does not fit.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads must be 1 or more, got {threads}.")
+    found = labelled(data, "image", least_classes=1, group=group)
+    other = None if test is None else labelled(test, "image", least_classes=1, group=group)
+    own, more = to_read(found, other)
+    spec = ImageSpec((224, 224))
+    features = compute_looks((*own, *more), spec, threads or default_threads(), progress)
+    mine = {id(example) for example in own}
+    return examine(found, other, features, sum(id(e) in mine for e in features.examples))
+
+
+def check_most_bad(most_bad: float) -> None:
+    """Refuse a share that is none.
+
+    Raises:
+        OptionError: it is not from 0 to 1.
+    """
+    if not 0 <= most_bad <= 1:
+        raise OptionError(f"--most-bad must be a share from 0 to 1, got {most_bad:g}.")
+
+
+def to_read(
+    data: Dataset, other: Dataset | None
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The examples of `data` and those of `other`, as a test part, that a job reads.
+
+    With `other`, the test part of `data` is not touched.
+    """
+    if other is None:
+        return data.examples, ()
+    own = tuple(example for example in data.examples if example.split != TEST)
+    return own, tuple(replace(example, split=TEST) for example in other.scored())
+
+
+def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> Audit:
+    """What is wrong with data that were read.
+
+    Args:
+        data: as it was found.
+        other: what was given to test on, None if nothing was.
+        found: what a pass brought: of `data`'s own examples, then of those to test on. It need
+            not have looks; then only equal bytes are duplicates.
+        own: how many of its rows are `data`'s own.
+    """
+    both = (data,) if other is None else (data, other)
+    skipped = (*(skip for one in both for skip in one.skipped), *found.skipped)
+    used = len(found.examples)
+    listed = sum(len(one.examples) for one in both)
+    apart = listed - used - len(found.skipped)  # a test part that was not asked for
+    looks = found.rows[LOOK][:] if LOOK in found.rows else None
+    rows = _rows(found, own, other is not None, looks)
+    parts = sorted(set(rows.parts), key=(TRAIN, VAL, TEST, UNSPLIT).index)
+    names = sorted({*data.classes, *(str(e.label) for e in found.examples)})
+    classes = {name: dict.fromkeys(parts, 0) for name in names}
+    for label, part in zip(rows.labels, rows.parts, strict=True):
+        classes[label][part] += 1
+    leaks, leaked = _leaks(rows)
+    ignored = sum(one.ignored for one in both) + apart
+    return Audit(
+        seen=sum(len(one.examples) + len(one.skipped) + one.ignored for one in both),
+        used=used,
+        skipped=skipped,
+        ignored=ignored,
+        classes=classes,
+        duplicates=_duplicates(rows),
+        leaks=leaks,
+        conflicts=_conflicts(rows),
+        notes=notes(classes, skipped, looks, rows.files, rows.digests, apart),
+        groups=rows.together(),
+        leaked=leaked,
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The readable rows as columns, each of length N.
+
+    Attributes:
+        files: ids.
+        labels: class names.
+        parts: 'train', 'val', 'test', or 'unsplit' where nothing is divided yet.
+        digests: of the bytes.
+        named: the groups that the data name, '' for none.
+        near: which rows are alike.
+    """
+
+    files: list[str]
+    labels: list[str]
+    parts: list[str]
+    digests: tuple[str, ...]
+    named: list[str]
+    near: Near
+
+    def together(self) -> NDArray[np.int64] | None:
+        """(N,) equal for rows that must be on one side of a split; None if no two are."""
+        if not self.files:
+            return None
+        rows = range(len(self.files))
+        named = [("", row) if not self.named[row] else (self.named[row], -1) for row in rows]
+        groups = np.array(joined([self.near.groups.tolist(), named]), np.int64)
+        return groups if len(np.unique(groups)) < len(groups) else None
+
+
+def _rows(found: Features, own: int, given: bool, looks: NDArray[np.float32] | None) -> _Rows:
+    examples = found.examples
+    divided = given or any(e.split in (VAL, TEST) for e in examples)
+    labels = [str(e.label) for e in examples]
+    return _Rows(
+        [e.id for e in examples],
+        labels,
+        [e.split or (TRAIN if divided else UNSPLIT) for e in examples],
+        found.digests,
+        [e.group for e in examples],
+        near_groups(looks, found.digests, labels),
+    )
+
+
+def _members(values: Sequence[Any]) -> list[list[int]]:
+    """Lists of two and more rows whose values are equal, in the order of their first rows."""
+    lists: dict[Any, list[int]] = {}
+    for row, value in enumerate(values):
+        lists.setdefault(value, []).append(row)
+    return [rows for rows in lists.values() if len(rows) > 1]
+
+
+def _duplicates(rows: _Rows) -> tuple[Duplicates, ...]:
+    """Groups of alike files, those with equal bytes first."""
+    out = [Duplicates(EXACT, _names(rows, same)) for same in _members(rows.digests)]
+    for alike in _members(rows.near.groups.tolist()):
+        if len({rows.digests[row] for row in alike}) > 1:
+            out.append(Duplicates(NEAR, _names(rows, alike)))
+    return tuple(out)
+
+
+def _conflicts(rows: _Rows) -> tuple[Conflict, ...]:
+    """Equal bytes, and else alike pictures, with more than one label."""
+    out = []
+    for kind, values in ((EXACT, rows.digests), (NEAR, rows.near.groups.tolist())):
+        for alike in _members(values):
+            labels = {rows.labels[row] for row in alike}
+            equal = len({rows.digests[row] for row in alike}) == 1
+            if len(labels) > 1 and (kind == EXACT or not equal):
+                names = tuple(rows.labels[row] for row in alike)
+                out.append(Conflict(kind, _names(rows, alike), names))
+    return tuple(out)
+
+
+def _leaks(rows: _Rows) -> tuple[tuple[Leak, ...], NDArray[np.bool_]]:
+    """Rows to choose or test on that are known from a part before; each once, in order."""
+    named = [name or None for name in rows.named]
+    columns = ((EXACT, rows.digests), (NEAR, rows.near.groups.tolist()), (GROUP, named))
+    first: dict[tuple[str, str, Any], int] = {}
+    for kind, values in columns:
+        for row, value in enumerate(values):
+            first.setdefault((kind, rows.parts[row], value), row)
+    found = []
+    leaked = np.zeros(len(rows.files), bool)
+    for row, part in enumerate(rows.parts):
+        tried = (
+            (kind, first.get((kind, before, values[row])))
+            for kind, values in columns
+            if values[row] is not None
+            for before in _KNOWN_BEFORE.get(part, ())
+        )
+        kind, like = next(((k, other) for k, other in tried if other is not None), ("", None))
+        if like is not None:
+            leaked[row] = True
+            found.append(Leak(kind, rows.files[row], part, rows.files[like], rows.parts[like]))
+    return tuple(found), leaked
+
+
+def _names(rows: _Rows, which: Sequence[int]) -> tuple[str, ...]:
+    return tuple(rows.files[row] for row in which)

@@ -1,0 +1,145 @@
+"""Sentences on what a data set lacks, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data.dataset import Skipped
+from regraft.data.look import prints, sizes
+from regraft.files import visible
+
+IMBALANCE = 20  # pictures of the largest class for one of the smallest
+FEW = 5  # pictures of a class below which little can be learned or measured
+ELONGATED = 3.0  # longer side over shorter
+TINY = 32  # pixels of the shorter side
+
+
+def notes(
+    classes: Mapping[str, Mapping[str, int]],
+    skipped: Sequence[Skipped],
+    looks: NDArray[np.float32] | None,
+    files: Sequence[str],
+    digests: Sequence[str],
+    apart: int,
+) -> tuple[str, ...]:
+    """What a person should know of a data set that was read.
+
+    Args:
+        classes: for each class how many of its readable pictures are in which part.
+        skipped: what cannot be used.
+        looks: (N, numbers) of the readable pictures, None where there are none.
+        files: their ids.
+        digests: of their bytes.
+        apart: pictures of a test part that is not used.
+    """
+    out = []
+    if apart:
+        out.append(
+            f"{apart} images of the data's own test part are not used, because others were given "
+            "to test on."
+        )
+    out += [
+        f"the folder '{visible(skip.file.rstrip('/'))}' holds no image and is no class: put "
+        "images into it or remove it."
+        for skip in skipped
+        if skip.file.endswith("/") and skip.reason == "holds no image"
+    ]
+    if not files:
+        return (*out, "no image can be read: mend or replace the files, there is nothing to use.")
+    out += _on_classes(classes)
+    if len(files) > 1 and len(set(digests if looks is None else prints(looks).tolist())) == 1:
+        out.append(
+            "all images are the same picture, so nothing can be learned from them: check "
+            "how they were made or copied."
+        )
+    if looks is not None:
+        out += _on_shapes(looks, files)
+    return tuple(out)
+
+
+def _on_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """On how many pictures the classes have to learn from."""
+    first = next(iter(classes.values()))
+    learn = [part for part in ("unsplit", "train") if part in first] or list(first)
+    counts = {name: sum(parts[part] for part in learn) for name, parts in classes.items()}
+    have = {name: count for name, count in counts.items() if count}
+    out = []
+    for name, parts in classes.items():
+        said = visible(name)
+        if not any(parts.values()):
+            out.append(f"no file of the class '{said}' can be read: mend them or leave it out.")
+        elif not counts[name]:
+            out.append(
+                f"the class '{said}' is to be tested on but has no image to learn from: add some "
+                "to the training part or take it out."
+            )
+    if len(have) == 1:
+        out.append(
+            f"there is only one class to learn, '{visible(next(iter(have)))}': add images of "
+            "another to learn to tell them apart."
+        )
+    out += _on_counts(have)
+    return out
+
+
+def _on_counts(counts: Mapping[str, int]) -> list[str]:
+    """On classes with few pictures, and with far more than others."""
+    out = []
+    single = [name for name, count in counts.items() if count == 1]
+    few = [name for name, count in counts.items() if 1 < count < FEW]
+    if single:
+        out.append(
+            f"{_classes(single)} one image to learn from only, so nothing can be held out to "
+            "check it: add at least one more."
+        )
+    if few:
+        out.append(f"{_classes(few)} fewer than {FEW} images to learn from: add more.")
+    if len(counts) > 1:
+        large, small = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+        if counts[large] > IMBALANCE * counts[small]:
+            out.append(
+                f"the classes are far from balanced: {counts[large]} images of '{visible(large)}' "
+                f"and {counts[small]} of '{visible(small)}': add images of the rare ones, and "
+                "look at balanced accuracy, not at accuracy."
+            )
+    return out
+
+
+def _on_shapes(looks: NDArray[np.float32], files: Sequence[str]) -> list[str]:
+    """On pictures too small or too long to see much in."""
+    sides = sizes(looks)
+    short, long = sides.min(1), sides.max(1)
+    out = []
+    tiny = np.flatnonzero(short < TINY)
+    if len(tiny):
+        smallest = int(tiny[short[tiny].argmin()])
+        out.append(
+            f"{_images(len(tiny))} under {TINY} pixels high or wide (the smallest, "
+            f"{visible(files[smallest])}, {sides[smallest, 1]} x {sides[smallest, 0]}): networks "
+            "see little in them, and only equal pixels are taken for duplicates."
+        )
+    elongated = np.flatnonzero(long > ELONGATED * short)
+    if len(elongated):
+        longest = int(elongated[(long[elongated] / short[elongated]).argmax()])
+        out.append(
+            f"{_images(len(elongated))} more than {ELONGATED:g} times as long as wide (the "
+            f"longest, {visible(files[longest])}, {sides[longest, 1]} x {sides[longest, 0]}), of "
+            "which a centre crop cuts most away: let --geometry auto choose, or use squash or pad."
+        )
+    return out
+
+
+def _classes(names: Sequence[str]) -> str:
+    """`the class 'a' has`, or `the classes 'a', 'b' and 7 more have`."""
+    shown = ", ".join(f"'{visible(name)}'" for name in names[:5])
+    if len(names) == 1:
+        return f"the class {shown} has"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"the classes {shown}{more} have"
+
+
+def _images(count: int) -> str:
+    return f"{count} images are" if count > 1 else "1 image is"
