@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,11 @@ from regraft.files import (
     cache_full,
     is_part,
     is_sealed,
+    reason,
     sweep,
+    sync,
     touch,
+    unsealed,
     whole_file,
 )
 
@@ -46,6 +49,7 @@ MANY_SEGMENTS = 64
 SEGMENT_BYTES = 32 * 1024**2
 #: All that regraft keeps in the cache folder; nothing else in there is ever touched.
 FOLDERS = ("activations", "backbones", "precision", "trunks")
+RECORDS = ("backbones", "precision")
 
 
 class Segment:
@@ -62,7 +66,8 @@ class Segment:
         if header_bytes > raw.size - 8:
             raise ValueError("the header is longer than the file")
         header = json.loads(raw[8 : 8 + header_bytes].tobytes())
-        self._body = raw[8 + header_bytes :]
+        self._start = 8 + header_bytes
+        self._body = raw[self._start :]
         seal = header.pop("__metadata__")["seal"]
         if seal != checksum(header, self._body):
             raise ValueError("the checksum does not match")
@@ -77,6 +82,12 @@ class Segment:
         start, stop = entry["data_offsets"]
         kind = {"U8": np.uint8, "F32": np.float32}[entry["dtype"]]
         return self._body[start:stop].view(kind).reshape(entry["shape"])
+
+    def place(self, name: str) -> tuple[int, int, int]:
+        """Where `name` begins and ends in the file, and how many bytes a row has."""
+        entry = self._header[name]
+        start, stop = (self._start + offset for offset in entry["data_offsets"])
+        return start, stop, (stop - start) // max(len(self.digests), 1)
 
 
 def checksum(header: dict[str, Any], body: np.ndarray) -> str:
@@ -300,14 +311,58 @@ def _folders(base: Path) -> list[Path]:
     return [base, *(p for p in base.rglob("*") if p.is_dir() and not is_part(p))]
 
 
+def purge(digests: Collection[str], root: Path | None = None) -> int:
+    """Remove the rows of these contents from every pipeline; returns how many there were.
+
+    A segment that holds one is written anew without it before the old one goes, so a crash loses
+    no other row, and doing it again finishes it. What cannot be opened is rotten and goes whole.
+
+    Raises:
+        CacheError: the cache cannot be changed.
+    """
+    gone = {bytes.fromhex(one) for one in digests}
+    count = 0
+    for path, _, _ in list(entries(root)):
+        if path.suffix != ".safetensors" or path.parent.parent.name != "activations":
+            continue
+        try:
+            segment = Segment(path)
+        except OSError:
+            continue
+        except (ValueError, KeyError, TypeError):
+            path.unlink(missing_ok=True)
+            continue
+        stay = [n for n, key in enumerate(segment.digests) if key.tobytes() not in gone]
+        if len(stay) == len(segment.digests):
+            continue
+        count += len(segment.digests) - len(stay)
+        try:
+            if stay:
+                names = [name for name in segment.names if name != KEYS]
+                arrays = {name: segment.array(name)[stay] for name in names}
+                write_segment(path.parent, [segment.digests[n].tobytes() for n in stay], arrays)
+            path.unlink(missing_ok=True)
+            sync(path.parent)
+        except OSError as problem:
+            raise CacheError(
+                f"{path} cannot be removed ({reason(problem)}); it holds rows that were to go."
+            ) from problem
+    return count
+
+
 def verify(root: Path | None = None) -> list[Path]:
-    """The segments and trunks that are not what was written; they stay where they are."""
+    """The segments, records and trunks that are not what was written; they stay where they are."""
     bad = []
     for path, _, _ in entries(root):
         if path.suffix == ".safetensors":
             try:
                 Segment(path)
             except (ValueError, KeyError, TypeError, OSError):
+                bad.append(path)
+        elif path.suffix == ".json" and path.parent.name in RECORDS:
+            try:
+                unsealed(path.read_bytes())
+            except (ValueError, OSError):
                 bad.append(path)
     trunks = (root or cache_dir()) / "trunks"
     return bad + sorted(p for p in trunks.glob("[!.]*") if p.is_dir() and not is_sealed(p))

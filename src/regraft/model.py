@@ -33,6 +33,7 @@ from regraft.features import (
 )
 from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
+from regraft.inputs import ImageSpec
 
 log = logging.getLogger("regraft")
 
@@ -231,6 +232,8 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
             f"{folder}: the head reads {head.dim} features and the stages in 'at' give {width}."
         )
     made = backbone or from_info(info, weights=held.weights)
+    if isinstance(info.input, ImageSpec):
+        made = made.looking(info.input.geometry)  # a network of one's own comes without it
     return Model(
         made,
         tuple(held.config["at"]),

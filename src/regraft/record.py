@@ -242,13 +242,13 @@ def resolved(path: Path) -> dict[str, Any]:
 
 def story(report: dict[str, Any]) -> str:
     """The report for people, with the time at which it was written."""
-    test, validation, seconds = report["test"], report["validation"], report["seconds"]
+    test, validation = report["test"], report["validation"]
     lines = [
         f"finished {datetime.now(UTC).isoformat(timespec='seconds')}",
         f"backbone {report['backbone']}, read at {report['at']}, head {report['head']}",
         report["why"],
     ]
-    if validation["n"]:
+    if validation and validation["n"]:
         told = f"accuracy {validation['accuracy']:.4f} on {validation['n']} images"
         lines.append(f"{validation['kind']} {told}")
     if test:
@@ -256,9 +256,18 @@ def story(report: dict[str, Any]) -> str:
         lines.append(
             f"test accuracy {test['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {test['n']} images"
         )
+    if "changes" in report:
+        return "\n".join([*lines, *map(_changed, report["changes"])]) + "\n"
+    seconds = report["seconds"]
     lines.append(
         f"{seconds['total']:.2f} s: features {seconds['features']:.2f}, "
         f"head {seconds['head']:.2f}; cache {report['cache']['state']}"
     )
     lines += [f"left out {visible(s['file'])}: {s['reason']}" for s in report["audit"]["skipped"]]
     return "\n".join(lines) + "\n"
+
+
+def _changed(change: dict[str, Any]) -> str:
+    """One line on one change."""
+    told = f"{change['kind']}: {change['rows']} rows to learn from, {change['test']} to test on"
+    return " ".join([told + ".", *change["notes"]])

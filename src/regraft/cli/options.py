@@ -34,6 +34,22 @@ Size = Annotated[
     int | None,
     typer.Option("--size", help="Side of the network's input in pixels. \\[default: as trained]"),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        help="A table's column, or a pattern such as '(patient\\d+)' searched in each path: what "
+        "it finds is never on both sides of a split.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse bad files, leaks and contradicting labels."),
+]
+MostBad = Annotated[
+    float,
+    typer.Option("--most-bad", help="Share of unusable files above which DATA are refused."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="For decoding and the engine. \\[default: all]")
@@ -42,3 +58,8 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on the last line of stdout.")
 ]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle or run folder.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as 'fit' makes it.")]
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Choose the penalty again; needs all rows in the cache."),
+]

@@ -1,0 +1,166 @@
+"""merge: several runs as one, as if their data had lain together from the start."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from regraft.backbones import Backbone
+from regraft.change.done import Change, written
+from regraft.change.opened import Opened, open_run
+from regraft.change.rebuild import carried, rebuild
+from regraft.errors import DataError, OptionError
+from regraft.files import visible
+from regraft.heads.sums import Sums, same_layers
+from regraft.ledger import COPY, TEST, TRAIN, VAL, Ledger, Row
+from regraft.record import free
+from regraft.run import Run
+
+log = logging.getLogger("regraft")
+
+
+def merge(
+    runs: Sequence[str | Path | Run],
+    *,
+    out: str | Path,
+    tune: bool = False,
+    backbone: Backbone | None = None,
+) -> Run:
+    """Write a new run that learned from the rows of all `runs`, and return it.
+
+    The head is, to float64 rounding, that of a fit on all rows at the settings of the first run.
+    Rows that several runs have count once; test parts unite, and what one run learned from and
+    another tests on is not tested on.
+
+    Args:
+        runs: two or more run folders, or saved `Run`s, on one backbone, stage and kind of head.
+        out: the run folder to make.
+        tune: choose the penalty again, which needs all rows in the cache.
+        backbone: needed only for runs on your own network.
+
+    Raises:
+        RegraftError: in one sentence, if they do not fit together; nothing is written.
+    """
+    start = time.perf_counter()
+    if len(runs) < 2:
+        raise OptionError("merge needs two runs or more.")
+    place = Path(out)
+    free(place)
+    held = [open_run(run, backbone) for run in runs]
+    first = held[0]
+    for other in held[1:]:
+        _fits(first, other)
+    rows, sums, twice = first.ledger, first.sums, 0
+    for other in held[1:]:
+        own, gone = _new(first, rows, other)
+        twice += len(gone)
+        rows = rows.plus(own)
+        if sums is not None and other.sums is not None and own.learned:
+            sums = sums.join(_less(other, gone))
+    rows = _tested(rows)
+    built = rebuild(first, rows, sums, carried(held, rows), tune=tune)
+    change = Change(
+        "merge",
+        len(rows.learned),
+        len(rows.part(TEST)),
+        tuple(sorted(set(rows.classes) - set(first.model.classes))),
+        (),
+        built.recalibrated,
+        time.perf_counter() - start,
+        built.notes,
+        {"runs": [str(one.folder) for one in held], "twice": twice},
+    )
+    return written(first, built, rows, change, place, earlier=[])
+
+
+def _fits(one: Opened, other: Opened) -> None:
+    """Refuse runs whose rows are not of one kind, naming what differs."""
+    a, b = one.model, other.model
+    pairs: list[tuple[str, object, object]] = [
+        ("backbone", a.backbone.info.digest, b.backbone.info.digest),
+        ("network", a.backbone.info.network, b.backbone.info.network),
+        ("stage", "+".join(a.at), "+".join(b.at)),
+        ("head", a.head.name, b.head.name),
+        ("input", a.backbone.info.input.json(), b.backbone.info.input.json()),
+        ("decoder", a.features["decoder"], b.features["decoder"]),
+        ("engine", a.features["engine"], b.features["engine"]),
+        ("outputs of the engine", one.outputs, other.outputs),
+    ]
+    for name, mine, its in pairs:
+        if mine != its:
+            raise DataError(
+                f"{one.folder} and {other.folder} cannot be merged, since their {name} differs: "
+                f"{_short(mine)} and {_short(its)}."
+            )
+    if one.sums and other.sums and not same_layers(one.sums.before, other.sums.before):
+        raise DataError(
+            f"{one.folder} and {other.folder} cannot be merged, since they lift features in "
+            "different ways."
+        )
+
+
+def _short(value: object) -> str:
+    text = visible(" ".join(map(str, value.values())) if isinstance(value, dict) else str(value))
+    return text if len(text) <= 80 else text[:12] + "…"
+
+
+def _new(first: Opened, rows: Ledger, other: Opened) -> tuple[Ledger, list[Row]]:
+    """The rows of `other` that come in beside `rows`, and the learned ones that are there already.
+
+    Raises:
+        DataError: a file has another class there.
+    """
+    learned = {row.digest: row for row in rows.learned}
+    tested = rows.digests(TEST)
+    kept: list[Row] = []
+    gone: list[Row] = []
+    for row in other.ledger.rows:
+        known = learned.get(row.digest)
+        if known is not None and row.part in (TRAIN, VAL) and known.label != row.label:
+            raise DataError(
+                f"'{visible(row.id)}' of {other.folder} is '{visible(row.label)}' there and "
+                f"'{visible(known.label)}' in {first.folder}: remove it from one of them first."
+            )
+        if known is not None and row.part in (TRAIN, VAL):
+            gone.append(row)
+            continue
+        if row.part == TEST and row.digest in tested:
+            continue
+        kept.append(row)
+    return other.ledger.only(kept), gone
+
+
+def _less(run: Opened, gone: Sequence[Row]) -> Sums:
+    """The sums of a run without rows that another has too.
+
+    Raises:
+        DataError: their activations are no longer cached.
+    """
+    sums = run.sums
+    if sums is None:
+        raise DataError(f"{run.folder} keeps no sums of its rows.")
+    if not gone:
+        return sums
+    missing = run.lacking([row.digest for row in gone])
+    if missing:
+        raise DataError(
+            f"{run.folder} shares {len(gone)} files with the runs before it and {len(missing)} of "
+            "their activations are no longer cached, so they cannot be counted once; remove these "
+            "files from one of the runs first."
+        )
+    return sums.minus(run.rows([row.digest for row in gone]), [row.label for row in gone])
+
+
+def _tested(rows: Ledger) -> Ledger:
+    """Without test rows that are learned from: those become copies, which are not scored."""
+    learned = rows.digests(TRAIN, VAL)
+    moved = [r.digest for r in rows.part(TEST) if r.digest in learned]
+    if moved:
+        log.warning("%d test images of one run were learned from by another and leave the test "
+                    "part", len(moved))  # fmt: skip
+    return rows.only(
+        row._replace(part=COPY) if row.part == TEST and row.digest in learned else row
+        for row in rows.rows
+    )

@@ -1,0 +1,227 @@
+"""A run folder, read to be changed: everything in it checked against everything else."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from regraft import bundle, ledger
+from regraft.backbones import Backbone
+from regraft.cache import Shelf
+from regraft.change.purge import finish
+from regraft.choose import rows_at
+from regraft.errors import BundleError, EngineError, OptionError
+from regraft.features import Pipeline, key_of, pipeline, tap_name
+from regraft.files import digest_of, reason, restore
+from regraft.heads import sums as sums_files
+from regraft.heads.rows import Rows
+from regraft.heads.sums import Sums
+from regraft.ledger import Ledger
+from regraft.model import Model, load, taps
+from regraft.record import BUNDLE, REPORT, SETTINGS, resolved
+from regraft.run import Run
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run as it is.
+
+    Attributes:
+        folder: where it lies.
+        model: its model.
+        settings: its `run.toml`.
+        report: its `report.json`.
+        ledger: its rows.
+        sums: of the rows that a ridge head learned from; None for another head.
+    """
+
+    folder: Path
+    model: Model
+    settings: dict[str, Any]
+    report: dict[str, Any]
+    ledger: Ledger
+    sums: Sums | None
+
+    @property
+    def balance(self) -> float:
+        return float(self.settings["balance"])
+
+    @property
+    def weights(self) -> Path | None:
+        """The backbone's weights, where the bundle holds them."""
+        path = self.folder / BUNDLE / bundle.BACKBONE
+        return path if path.exists() else None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the engine's outputs, all of which are cached."""
+        info = self.model.backbone.info
+        every = [stage.name for stage in info.stages]
+        names = every if self.settings["depths"] == "all" else self.model.at
+        return tuple(tap_name(tap) for tap in taps(info, names))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """All that its activations depend on but the bytes of the files."""
+        return key_of(self.model.backbone.info, self.outputs, self.model.features)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """What is left of its activations in the cache."""
+        return Shelf(digest_of(self.key))
+
+    def lacking(self, digests: Sequence[str]) -> list[str]:
+        """Those contents whose activations are not cached."""
+        return [digest for digest in digests if digest not in self.shelf]
+
+    def rows(self, digests: Sequence[str], shelf: Shelf | None = None) -> Rows:
+        """(N, D) what the head reads, of contents that are all cached."""
+        names = [tap_name(tap) for tap in taps(self.model.backbone.info, self.model.at)]
+        held = shelf or self.shelf
+        return rows_at({name: held.rows(digests, name) for name in names}, names)
+
+    def pipeline(self, threads: int | None) -> Pipeline:
+        """What makes activations like those that the run learned from.
+
+        Raises:
+            EngineError: here they would be others.
+        """
+        where = self.settings
+        info = self.model.backbone.info
+        every = [stage.name for stage in info.stages]
+        names = every if where["depths"] == "all" else self.model.at
+        made = pipeline(
+            self.model.backbone,
+            taps(info, names),
+            device=where["device"],
+            engine=where["engine"],
+            precision=where["precision"],
+            threads=threads,
+        )
+        for name, fact in made.facts().items():
+            if fact != self.model.features[name]:
+                old, new = (_told(one) for one in (self.model.features[name], fact))
+                raise EngineError(
+                    f"{self.folder} learned from features of the {name} {old} and here it is "
+                    f"{new}: new rows would not match the old ones, so fit the data again here."
+                )
+        return made
+
+
+def _told(fact: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in fact.values())
+
+
+def open_run(run: str | Path | Run, backbone: Backbone | None = None) -> Opened:
+    """The run in a folder, or a saved `Run`.
+
+    Args:
+        run: which.
+        backbone: needed only for a run on your own network.
+
+    Raises:
+        BundleError: it is no run, is not whole, or keeps too little to be changed.
+        OptionError: a `Run` that was not saved.
+    """
+    folder = folder_of(run)
+    restore(folder.absolute())
+    if not folder.is_dir():
+        raise BundleError(f"{folder} does not exist; name a run folder.")
+    if not (folder / BUNDLE).is_dir():
+        kind = "a bundle" if (folder / bundle.CONFIG).exists() else "no run folder"
+        raise BundleError(
+            f"{folder} is {kind}: rows and sums stay with the run that made it, so name the folder "
+            "that 'regraft fit' made."
+        )
+    finish(folder)
+    rows = ledger.read(folder / ledger.FILE)
+    if rows is None or not rows.whole:
+        raise BundleError(
+            f"{folder} was made by an older regraft, which kept too little of its rows to change "
+            "it; fit the data again."
+        )
+    model = load(folder, backbone=backbone)
+    settings = resolved(folder / SETTINGS)
+    kept = sums_files.read(folder) if model.head.name == "ridge" else None
+    opened = Opened(folder, model, settings, _report(folder / REPORT), rows, kept)
+    _agree(opened)
+    return opened
+
+
+def folder_of(run: str | Path | Run) -> Path:
+    """Where a run lies.
+
+    Raises:
+        OptionError: it was not saved.
+    """
+    if not isinstance(run, Run):
+        return Path(run)
+    if run.folder is None:
+        raise OptionError("the run was not saved; save it to a folder first.")
+    return run.folder
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(path.read_bytes())
+        if not isinstance(held, dict):
+            raise ValueError("it is no table")
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BundleError(f"{path} is not what was written ({reason(problem)}).") from problem
+    return held
+
+
+def _agree(run: Opened) -> None:
+    """Refuse a folder whose files do not belong to one another."""
+    model, sums = run.model, run.sums
+    if run.ledger.classes != model.classes:
+        raise BundleError(
+            f"{run.folder / ledger.FILE} and the bundle name other classes; fit again."
+        )
+    if sums is None:
+        if model.head.name == "ridge":
+            raise BundleError(
+                f"{run.folder} keeps no sums of its rows; fit the data again to change it."
+            )
+        return
+    counts = dict.fromkeys(model.classes, 0)
+    for row in run.ledger.learned:
+        counts[row.label] += 1
+    if (sums.counts, sums.at) != (counts, model.at) or sums.settings != model.head.settings:
+        raise BundleError(
+            f"{run.folder / sums_files.META} does not belong to the run's bundle and "
+            f"{ledger.FILE}; fit again."
+        )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing the run in `folder` meanwhile.
+
+    Raises:
+        OptionError: another process is changing it.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # `open_run` says what is wrong with it
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            raise OptionError(
+                f"{folder} is being changed by another process; try again when it is done."
+            ) from problem
+        if not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise OptionError(f"{folder} was changed by another process just now; try again.")
+        yield
+    finally:
+        os.close(handle)

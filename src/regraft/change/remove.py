@@ -1,0 +1,244 @@
+"""remove: rows out of a run as if they had never been there, and every trace of them too."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from regraft.backbones import Backbone
+from regraft.bundle import pretty
+from regraft.cache import Shelf, purge
+from regraft.change.done import Change, with_more, written
+from regraft.change.opened import Opened, alone, folder_of, open_run
+from regraft.change.purge import pending, prove, rows_of, settle
+from regraft.change.rebuild import fresh_sums, rebuild
+from regraft.data import Example
+from regraft.data.sources import labelled
+from regraft.errors import DataError, EngineError, HeadError, OptionError, did_you_mean
+from regraft.features import Progress, compute
+from regraft.files import digest_of, visible, write_whole
+from regraft.heads.sums import Sums
+from regraft.ledger import Ledger, Row
+from regraft.record import REPORT
+from regraft.run import Run
+
+
+def remove(
+    run: str | Path | Run,
+    ids: str | Path | Iterable[str],
+    *,
+    tune: bool = False,
+    backbone: Backbone | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Remove files from a run, in place, and return the run as it is then.
+
+    The head is, to float64 rounding, that of a fit without them at the same settings. Files of
+    equal bytes under other names go too. Their activations are removed from the whole cache, their
+    names and digests from the run, and the calibration is made anew; then the run and the cache
+    are searched for what is left of them, and the report's last change tells of it (`proof`).
+
+    Args:
+        run: a run folder, or a saved `Run`.
+        ids: a file with one id or digest per line, or these themselves.
+        tune: choose the penalty again, which needs all other rows in the cache.
+        backbone: needed only for a run on your own network.
+        threads: for decoding and the engine, where activations have to be computed again.
+        progress: called with (images done, images in all).
+
+    Raises:
+        RegraftError: in one sentence, if it cannot be done; the run is as it was.
+    """
+    start = time.perf_counter()
+    wanted = _read(ids)
+    with alone(folder_of(run)):
+        held = open_run(run, backbone)
+        digests = _digests(held, wanted)
+        out = [row for row in held.ledger.rows if row.digest in digests]
+        rows = held.ledger.without(digests)
+        if not rows.learned:
+            raise DataError(f"these are all {len(held.ledger.learned)} files that the run has.")
+        sums = _without(held, rows, [row for row in held.ledger.learned if row.digest in digests],
+                        threads, progress)  # fmt: skip
+        built = rebuild(held, rows, sums, None, tune=tune)
+        change = Change(
+            "remove",
+            len(held.ledger.learned) - len(rows.learned),
+            len([row for row in out if row.part == "test"]),
+            (),
+            tuple(sorted(set(held.model.classes) - set(rows.classes))),
+            built.recalibrated,
+            time.perf_counter() - start,
+            built.notes,
+            {"copies": len(out) - len({row.id for row in out if _asked(row, wanted)})},
+        )
+        traces = rows_of(digests)
+        earlier = _scrubbed(held, out)
+        done = written(held, built, rows, change, None, pending(digests), earlier)
+        purge(digests)
+        still = {row.id for row in rows.rows} | set(rows.classes)
+        names = {row.id for row in out} - still
+        proof = prove(held.folder, digests, names, traces)
+        settle(held.folder)
+        done = with_more(done, {"proof": proof.json()})
+        write_whole(held.folder / REPORT, pretty(done.report))
+        return done
+
+
+def _read(ids: str | Path | Iterable[str]) -> list[str]:
+    """The ids, without empty lines and doubles.
+
+    Raises:
+        OptionError: the file cannot be read, or there is none in it.
+    """
+    where = "ids"
+    if isinstance(ids, str | Path):
+        where = f"--ids {ids}"
+        try:
+            lines = Path(ids).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        except OSError as problem:
+            raise OptionError(f"{where} cannot be read: {problem.strerror}.") from problem
+    else:
+        lines = list(ids)
+    found = list(dict.fromkeys(line.strip("\r") for line in lines if line.strip()))
+    if not found:
+        raise OptionError(f"{where} names no file; it must hold one id or digest per line.")
+    return found
+
+
+def _asked(row: Row, wanted: Sequence[str]) -> bool:
+    return row.id in wanted or row.digest in wanted
+
+
+def _digests(run: Opened, wanted: Sequence[str]) -> frozenset[str]:
+    """The contents that are meant.
+
+    Raises:
+        DataError: there is no such file in the run, or an id means several.
+    """
+    by_id: dict[str, set[str]] = defaultdict(set)
+    for row in run.ledger.rows:
+        by_id[row.id].add(row.digest)
+    every = {row.digest for row in run.ledger.rows}
+    found = set()
+    for name in wanted:
+        if name in every:
+            found.add(name)
+        elif name not in by_id:
+            raise DataError(
+                f"{run.folder} has no file '{visible(name)}', so nothing was changed."
+                + did_you_mean(name, by_id, 1)
+            )
+        elif len(by_id[name]) > 1:
+            digests = " or ".join(one[:12] + "…" for one in sorted(by_id[name]))
+            raise DataError(
+                f"'{visible(name)}' names {len(by_id[name])} files of {run.folder} from different "
+                f"data sets; give the digest of the one that is meant ({digests}; all of it, as in "
+                "trained.json)."
+            )
+        else:
+            found |= by_id[name]
+    return frozenset(found)
+
+
+def _without(
+    run: Opened, rows: Ledger, out: Sequence[Row], threads: int | None, progress: Progress | None
+) -> Sums | None:
+    """The sums of the rows that stay: anew if all are cached, else by taking out those that go."""
+    if run.sums is None or not out:
+        return run.sums
+    anew = fresh_sums(run, rows.learned)
+    if anew is not None:
+        return anew
+    digests = [row.digest for row in out]
+    shelf = run.shelf
+    if run.lacking(digests):
+        _compute(run, out, threads, progress)
+        shelf = Shelf(digest_of(run.key))
+    left = run.sums.minus(run.rows(digests, shelf), [row.label for row in out])
+    if left.counts != _counts(rows):
+        raise HeadError(f"the sums of {run.folder} are not those of its rows; fit again.")
+    return left
+
+
+def _counts(rows: Ledger) -> dict[str, int]:
+    counts = dict.fromkeys(rows.classes, 0)
+    for row in rows.learned:
+        counts[row.label] += 1
+    return counts
+
+
+def _compute(
+    run: Opened, out: Sequence[Row], threads: int | None, progress: Progress | None
+) -> None:
+    """The activations of rows that are not cached, from the user's own files.
+
+    Raises:
+        DataError: a file is gone or has changed.
+    """
+    missing = set(run.lacking([row.digest for row in out]))
+    by_source: dict[int, list[Row]] = defaultdict(list)
+    for row in out:
+        if row.digest in missing:
+            by_source[row.source].append(row)
+    examples: list[Example] = []
+    for source, rows in by_source.items():
+        examples += _examples(run, run.ledger.sources[source], rows)
+    try:
+        pipe = run.pipeline(threads)
+    except EngineError as problem:
+        raise DataError(
+            f"the activations of '{visible(out[0].id)}' are no longer cached, and {problem}"
+        ) from problem
+    found = compute(examples, pipe, progress)
+    gone = missing - set(found.digests)
+    if gone:
+        name = next(row.id for row in out if row.digest in gone)
+        raise DataError(_needed(name, "has changed since or cannot be read"))
+
+
+def _examples(run: Opened, source: str, rows: Sequence[Row]) -> list[Example]:
+    modality = run.model.backbone.input.modality
+    try:
+        found = labelled(source, modality, least_classes=1)
+    except DataError as problem:
+        raise DataError(_needed(rows[0].id, f"is not found, since {problem}")) from problem
+    by_id = {example.id: example for example in found.examples}
+    for row in rows:
+        if row.id not in by_id:
+            raise DataError(_needed(row.id, f"is no longer in {source}"))
+    return [by_id[row.id] for row in rows]
+
+
+def _needed(name: str, why: str) -> str:
+    return (
+        f"the activations of '{visible(name)}' are no longer cached and the file {why}: to take it "
+        "out of the sums put it back where it was, or fit again without it."
+    ).replace("..", ".")
+
+
+def _scrubbed(run: Opened, out: Sequence[Row]) -> list[dict[str, object]]:
+    """The earlier changes of the run, without the lists in which these files are named."""
+    names = {row.id for row in out}
+    kept = []
+    for change in run.report.get("changes", []):
+        kept.append(
+            {
+                key: [one for one in value if not _names(one, names)]
+                if isinstance(value, list)
+                else value
+                for key, value in change.items()
+            }
+        )
+    return kept
+
+
+def _names(value: object, names: set[str]) -> bool:
+    return (
+        value in names
+        if isinstance(value, str)
+        else (isinstance(value, dict) and value.get("file") in names)
+    )
