@@ -32,7 +32,7 @@ def test_text_goes_the_whole_way(tmp_path: Path) -> None:
     (data / "sea" / "empty.txt").write_text("  ")
     run = regraft.fit(str(data), net, at="auto").save(tmp_path / "run")
     assert run.report["test"]["accuracy"] >= 0.75
-    assert [s["file"] for s in run.report["skipped"]] == ["sea/empty.txt"]
+    assert [s["file"] for s in run.report["audit"]["skipped"]] == ["sea/empty.txt"]
     model = regraft.load(tmp_path / "run", backbone=net)
     found = {p.file: p for p in model.predict(str(data))}
     assert found["sea/empty.txt"].error == "no word in it"

@@ -107,6 +107,7 @@ class _Search:
     seed: int
     groups: NDArray[Any] | None
     validation: tuple[Mapping[str, Rows], NDArray[Any]] | None
+    balance: float = 0.0
     tried: dict[tuple[At, str], FittedHead] = field(default_factory=dict)
     ranked: dict[tuple[At, str], FittedHead] = field(default_factory=dict)
 
@@ -124,6 +125,7 @@ class _Search:
                 seed=self.seed,
                 groups=self.groups,
                 validation=held,
+                balance=self.balance,
             )
         return self.tried[at, head]
 
@@ -201,6 +203,7 @@ def choose(
     seed: int = 0,
     groups: NDArray[Any] | None = None,
     validation: tuple[Mapping[str, Rows], NDArray[Any]] | None = None,
+    balance: float = 0.0,
 ) -> Choice:
     """Choose stage and head by scores on unseen rows, and fit the winner on all rows.
 
@@ -215,6 +218,7 @@ def choose(
             `regraft.heads.fitted.Head`. A group counts as one example where heads are compared
             and where the usual head depends on how many there are.
         validation: features and labels to choose on instead of leaving rows out.
+        balance: see `regraft.heads.fitted.fit_head`.
 
     Raises:
         CutError: there is no such stage.
@@ -229,7 +233,7 @@ def choose(
         heads.head(head)
     checked_labels = check_examples(features[stages[-1]], labels, n_classes)
     groups = check_groups(groups, checked_labels)
-    search = _Search(features, checked_labels, n_classes, seed, groups, validation)
+    search = _Search(features, checked_labels, n_classes, seed, groups, validation, balance)
     place, why_at = (known, "") if known else _choose_stage(search, stages)
     name, why_head = (head, "") if head != "auto" else _choose_head(search, place)
     why = "; ".join(part for part in (why_at, why_head) if part) or "as asked"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regraft.choose import Choice
-from regraft.data import Dataset, Skipped
-from regraft.features import Features, Pipeline
+from regraft.data import Dataset
 from regraft.model import Model, score
 from regraft.parts import Parts
+from regraft.prepare import Ready
 
 
 @dataclass
@@ -22,9 +22,9 @@ class Clock:
     laps: dict[str, float] = field(default_factory=dict)
 
     def lap(self, name: str) -> None:
-        """Name the time since the last lap."""
+        """Name the time since the last lap; equal names add up."""
         spent = time.perf_counter() - self.start - sum(self.laps.values())
-        self.laps[name] = spent
+        self.laps[name] = self.laps.get(name, 0.0) + spent
 
     def seconds(self) -> dict[str, float]:
         """The whole time and each lap, in seconds."""
@@ -33,61 +33,58 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The features of a data set and of the data to test on, from one pass.
+class Outcome:
+    """All that the report tells of.
 
     Attributes:
-        all: of both, the data set's own first.
-        own: how many are the data set's own; the rest are to test on.
-        skipped: what could not be used of either.
+        data: what was learned from.
+        test: what was given to test on, if it was.
+        ready: features, audit, parts and geometry.
+        choice: stage and head.
+        model: what came of it.
+        asked: settings that nothing else tells, by their names in `run.toml`.
     """
-
-    all: Features
-    own: int
-    skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """All that the report tells of."""
 
     data: Dataset
     test: Dataset | None
-    found: Found
-    parts: Parts
-    pipe: Pipeline
+    ready: Ready
     choice: Choice
     model: Model
-    weights: str | None
-    depths: str
+    asked: dict[str, Any]
 
 
-def metrics(model: Model, parts: Parts) -> dict[str, Any]:
+def metrics(model: Model, parts: Parts, crossed: dict[str, Any] | None) -> dict[str, Any]:
     """What the bundle says of how good the model is: facts of the data, no clock."""
     held = model.head.validation
-    return {
-        "train": {"n": len(parts.train.examples) + len(parts.val.examples)},
+    told = {
+        "train": {"n": len(parts.pool.examples)},
         "validation": held
         and {"kind": held.kind, "n": held.n, "accuracy": held.accuracy, "log_loss": held.log_loss},
         "test": score(model, parts.test) if parts.test.examples else None,
         "test_part": parts.kind,
     }
+    return told | ({"cross_validation": crossed} if crossed else {})
 
 
 def settings(outcome: Outcome) -> dict[str, Any]:
     """What repeats the run to the same bytes: nothing is left to be chosen."""
-    pipe, info = outcome.pipe, outcome.pipe.info
+    pipe, info, asked = outcome.ready.pipe, outcome.ready.pipe.info, outcome.asked
     return {
         "data": outcome.data.root,
         "test": outcome.test.root if outcome.test else "",
+        "group": asked["group"],
+        "most_bad": asked["most_bad"],
         "backbone": info.name,
-        "weights": outcome.weights or "",
+        "weights": asked["weights"],
         "revision": info.revision if info.source == "hub" else "",
         "digest": info.digest,
         "size": list(info.input.json().get("size", [])),
+        "geometry": outcome.ready.geometry.name,
         "at": "+".join(outcome.choice.at),
         "head": outcome.choice.head,
-        "depths": outcome.depths,
+        "balance": asked["balance"],
+        "folds": asked["folds"],
+        "depths": asked["depths"],
         "device": pipe.device,
         "engine": pipe.engine.name,
         "precision": pipe.precision,
@@ -98,22 +95,21 @@ def settings(outcome: Outcome) -> dict[str, Any]:
 
 def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
     """The JSON of `regraft fit`; `run` and `bundle` are filled in when it is saved."""
-    features = outcome.found.all
+    ready = outcome.ready
+    features = ready.found.all
     seconds = clock.seconds()
-    rate = len(features.examples) / max(seconds["features"], 1e-9)
-    ignored = outcome.data.ignored + (outcome.test.ignored if outcome.test else 0)
+    rate = len(features.examples) / max(features.counts.seconds, 1e-9)
     return {
         "run": None,
         "bundle": None,
-        "backbone": outcome.pipe.info.name,
+        "backbone": ready.pipe.info.name,
+        "geometry": ready.geometry.json(),
         "at": "+".join(outcome.choice.at),
         "head": outcome.choice.head,
         "why": outcome.choice.why,
-        "classes": list(outcome.parts.classes),
+        "classes": list(ready.parts.classes),
         **outcome.model.metrics,
-        "skipped": [s.json() for s in outcome.found.skipped],
-        "ignored": ignored,
-        "leaks": list(outcome.parts.leaks),
+        "audit": ready.audit.json(),
         "engine": outcome.model.features["engine"],
         "seconds": seconds,
         "images_per_second": round(rate, 1),

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.split import split
+from regraft.data.split import joined, split
 from regraft.errors import DataError
 from regraft.features import Features
 
 #: The share of a data set without a test part that is held out for one.
 TEST_SHARE = 0.2
 
-GIVEN, IN_DATA, HELD_OUT = (
+GIVEN, IN_DATA, HELD_OUT, NONE = (
     "the data given to test on",
     "the data's own test part",
     "a fifth held out",
+    "nothing held out",
 )
 
 
@@ -31,21 +32,34 @@ class Parts:
         test: rows that only scores are computed on; empty if there are too few to spare any.
         classes: labels of the training rows, sorted.
         kind: where the test rows come from.
-        leaks: ids of test and validation examples whose bytes are those of an example that is
-            trained on; they are not scored, since such a score would be a lie.
-        groups: (N,) equal for training rows of equal bytes, None if no two are equal.
+        leaks: ids of test and validation examples that are copies of an example that is trained
+            on, or of its group; they are not scored, since such a score would be a lie.
+        groups: (N,) equal for training rows that belong together, None if no two do.
+        pool: `train` and `val` together: all that the final head learns from.
+        pool_groups: `groups` of the pool.
     """
 
     train: Features
     val: Features
     test: Features
+    pool: Features
     classes: tuple[str, ...]
     kind: str
     leaks: tuple[str, ...] = ()
     groups: NDArray[np.int64] | None = None
+    pool_groups: NDArray[np.int64] | None = None
 
 
-def divide(features: Features, own: int, seed: int, given: int = 0) -> Parts:
+def divide(
+    features: Features,
+    own: int,
+    seed: int,
+    given: int = 0,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    leaked: NDArray[np.bool_] | None = None,
+    hold_out: bool = True,
+) -> Parts:
     """Divide by what the data say; without a test part hold a fifth out, stratified, by content.
 
     Args:
@@ -53,37 +67,47 @@ def divide(features: Features, own: int, seed: int, given: int = 0) -> Parts:
         own: how many are the data set's own.
         seed: of the held-out part.
         given: how many files were given to test on, readable or not.
+        groups: (N,) equal for rows that belong together: they are on one side of the held-out
+            part, and left out together; rows of equal bytes always are.
+        leaked: (N,) rows that must not be scored, besides those of equal bytes.
+        hold_out: whether to hold a fifth out at all.
 
     Raises:
         DataError: fewer than two classes are left to train on, or the validation part has a class
-            that the training part lacks.
+            that the training part lacks, or all training rows are one group.
     """
     splits = np.array([example.split or "" for example in features.examples])
     held = splits == "test"
     kind = GIVEN if own < len(splits) else IN_DATA
     if given and kind != GIVEN:
         raise DataError(f"none of the {given} files given to test on could be read.")
-    if not held.any():
-        held, kind = _hold_out(features, splits, seed), HELD_OUT
+    if not held.any() and hold_out:
+        held, kind = _hold_out(features, splits, seed, groups), HELD_OUT
+    elif not held.any():
+        kind = NONE
     val = (splits == "val") & ~held
     train = ~held & ~val
-    leaked = _copies(features, val, train) | _copies(features, held, train | val)
-    leaks = tuple(features.examples[i].id for i in np.flatnonzero(leaked))
-    masks = (train, val & ~leaked, held & ~leaked)
-    parts = [features.take(np.flatnonzero(mask)) for mask in masks]
-    classes = tuple(sorted({e.label for e in parts[0].examples if e.label is not None}))
+    copied = _copies(features, val, train) | _copies(features, held, train | val)
+    copied |= (val | held) & (False if leaked is None else leaked)
+    leaks = tuple(features.examples[i].id for i in np.flatnonzero(copied))
+    pooled = (train | val) & ~copied
+    masks = (train, val & ~copied, held & ~copied, pooled)
+    train_rows, val_rows, test_rows, pool = (features.take(np.flatnonzero(m)) for m in masks)
+    classes = tuple(sorted({e.label for e in train_rows.examples if e.label is not None}))
     if len(classes) < 2:
         got = f"only '{classes[0]}'" if classes else "none"
         raise DataError(
             f"there must be readable training images of at least two classes, got {got}."
         )
-    unknown = {e.label for e in parts[1].examples} - set(classes)
+    unknown = {e.label for e in val_rows.examples} - set(classes)
     if unknown:
         raise DataError(
             f"the validation part has the class '{sorted(map(str, unknown))[0]}', "
             "which no training image has; add some or take it out."
         )
-    return Parts(parts[0], parts[1], parts[2], classes, kind, leaks, _groups(parts[0]))
+    kin = _together(train_rows, None if groups is None else groups[train])
+    pool_kin = _together(pool, None if groups is None else groups[pooled])
+    return Parts(train_rows, val_rows, test_rows, pool, classes, kind, leaks, kin, pool_kin)
 
 
 def _copies(
@@ -94,10 +118,17 @@ def _copies(
     return np.asarray(which & np.array([digest in seen for digest in features.digests], bool))
 
 
-def _groups(features: Features) -> NDArray[np.int64] | None:
-    """(N,) one number per distinct content, None if all differ."""
-    _, numbers = np.unique(np.array(features.digests), return_inverse=True)
-    return None if len(set(features.digests)) == len(features.digests) else numbers
+def _together(features: Features, groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """(N,) one number per group of rows or distinct content, None if all differ."""
+    columns = [features.digests] if groups is None else [features.digests, groups.tolist()]
+    _, numbers = np.unique(joined(columns), return_inverse=True)
+    count = int(numbers.max()) + 1
+    if count == 1 and len(numbers) > 1 and any(example.group for example in features.examples):
+        raise DataError(
+            f"all {len(numbers)} training images belong to one group ('"
+            f"{features.examples[0].group}' and what is linked to it); at least two are needed."
+        )
+    return None if count == len(numbers) else numbers
 
 
 def numbers(features: Features, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -106,11 +137,18 @@ def numbers(features: Features, classes: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array([place[e.label or ""] for e in features.examples], np.int64)
 
 
-def _hold_out(features: Features, splits: NDArray[np.str_], seed: int) -> NDArray[np.bool_]:
+def _hold_out(
+    features: Features,
+    splits: NDArray[np.str_],
+    seed: int,
+    groups: NDArray[np.int64] | None,
+) -> NDArray[np.bool_]:
     """(N,) the rows to test on, out of those that are not for validation."""
     free = np.flatnonzero(splits != "val")
     examples = [features.examples[i] for i in free]
-    _, out = split(examples, [features.digests[i] for i in free], share=TEST_SHARE, seed=seed)
+    digests = [features.digests[i] for i in free]
+    kin = None if groups is None else groups[free]
+    _, out = split(examples, digests, share=TEST_SHARE, seed=seed, groups=kin)
     chosen = {id(example) for example in out}
     mask = np.zeros(len(splits), bool)
     mask[[i for i in free if id(features.examples[i]) in chosen]] = True

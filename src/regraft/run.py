@@ -1,32 +1,35 @@
 """fit: data in, an adapted model and the record of how it came about out.
 
-find ─► features (engine, cache) ─► divide ─► choose stage and head ─► fit ─► test ─► Run
+find ─► prepare (features, audit, parts, geometry) ─► choose stage and head ─► test ─► Run
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regraft import choose
+from regraft.auditing import check_most_bad
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
+from regraft.cross import cross_validate, parse
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, did_you_mean
-from regraft.features import Pipeline, Progress, compute, pipeline, refuse_nothing, tap_name
-from regraft.files import visible
+from regraft.features import Pipeline, Progress, pipeline, tap_name
+from regraft.findings import MOST_BAD
 from regraft.heads import HEADS
+from regraft.heads.sums import Sums
+from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
-from regraft.outcome import Clock, Found, Outcome, metrics, report, settings
-from regraft.parts import Parts, divide, numbers
-from regraft.record import write_run
-
-log = logging.getLogger("regraft")
+from regraft.outcome import Clock, Outcome, metrics, report, settings
+from regraft.parts import Parts, numbers
+from regraft.prepare import Wanted, prepare
+from regraft.record import Contents, kept_sums, ledger_of, write_run
 
 DEPTHS = ("auto", "all", "at")
 Say = Callable[[str], None]
@@ -41,6 +44,8 @@ class Run:
         report: everything measured, as plain data: the JSON of `regraft fit`.
         settings: what repeats the run, as `run.toml` holds it.
         tried: every stage and head that was tried, with its scores.
+        ledger: every row, and what became of it.
+        sums: makes what a ridge head needs to know of its rows, None for other heads.
         folder: where it was saved, None as long as it was not.
     """
 
@@ -48,6 +53,8 @@ class Run:
     report: dict[str, Any]
     settings: dict[str, Any]
     tried: list[dict[str, Any]]
+    ledger: Ledger = field(default_factory=Ledger, repr=False)
+    sums: Callable[[], Sums | None] = field(default=lambda: None, repr=False)
     folder: Path | None = None
 
     def predict(self, paths: Any, **how: Any) -> list[Prediction]:
@@ -66,7 +73,8 @@ class Run:
         """
         where = Path(folder)
         report = self.report | {"run": str(where), "bundle": str(where / "bundle")}
-        write_run(where, self.model, report, self.settings, self.tried, standalone)
+        held = Contents(self.model, report, self.settings, self.tried, self.ledger, self.sums())
+        write_run(where, held, standalone=standalone)
         return replace(self, report=report, folder=where)
 
 
@@ -78,6 +86,12 @@ def fit(
     head: str = "auto",
     test: str | Path | Dataset | None = None,
     size: int | tuple[int, int] | None = None,
+    geometry: str = "auto",
+    group: str | None = None,
+    folds: str | None = None,
+    balance: float = 0.0,
+    strict: bool = False,
+    most_bad: float = MOST_BAD,
     weights: str | None = None,
     revision: str | None = None,
     digest: str | None = None,
@@ -101,6 +115,15 @@ def fit(
         test: labelled data to score on; wins over a test part of `data`. Without either, a fifth
             of the data is held out.
         size: side, or (height, width), of the network's input in pixels; as trained if None.
+        geometry: what becomes of a picture's proportions: 'crop' (the centre), 'squash' or 'pad'
+            (all of it), or 'auto' to choose by cross-validation where it matters.
+        group: a column of the table, or a pattern that finds in each path what must never be on
+            both sides of a split: a patient, a tile, a camera.
+        folds: '5' or '5x3' for 5-fold cross-validation, 3 times, of the whole choice; then nothing
+            is held out.
+        balance: 0..1, how far answers are freed from how common each class is in the data.
+        strict: refuse bad files, leaks and contradicting labels instead of leaving them out.
+        most_bad: share of unusable files above which the data are refused anyway, 0..1.
         weights: None, 'random' or the path of a local weight file.
         revision: the commit of the hub's repository that the weights are to come from.
         digest: refuse the backbone if its weights have another digest.
@@ -119,50 +142,70 @@ def fit(
     """
     clock = Clock()
     tell = say or (lambda line: None)
-    check_options(head, depths, seed)
+    check_options(head, depths, seed, balance, most_bad)
+    dealt = parse(folds) if folds else None
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
-    found = labelled(data, modality)
-    other = None if test is None else labelled(test, modality, least_classes=1)
+    found = labelled(data, modality, group=group)
+    other = None if test is None else labelled(test, modality, least_classes=1, group=group)
     tell(_found(found, other))
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
+    if geometry not in ("auto", ""):
+        net = net.looking(geometry)
     names = stage_names(net, at)
     stages = every_stage(net) if names is None or depths == "all" else names
     taps = [Tap(net.index(name), True) for name in stages]
-    pipe = pipeline(net, taps, device=device, engine=engine, precision=precision, threads=threads)
-    tell(f"backbone {net.info.name} on {pipe.device} with {pipe.engine.name}")
 
-    both = _features(found, other, pipe, progress)
-    pipe = replace(pipe, precision=both.all.precision)
-    for file in both.skipped:
-        log.warning("left out %s: %s", visible(file.file), file.reason)
-    parts = divide(both.all, both.own, seed, len(other.scored()) if other else 0)
-    if parts.leaks:
-        log.warning(
-            "%d images to test or choose on are copies of training images and not scored (%s, …)",
-            len(parts.leaks),
-            visible(parts.leaks[0]),
+    def pipe_of(net: Backbone) -> Pipeline:
+        return pipeline(
+            net, taps, device=device, engine=engine, precision=precision, threads=threads
         )
-    clock.lap("features")
-    counts = both.all.counts
+
+    hold_out = dealt is None
+    wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad)
+    ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
+    parts, pipe = ready.parts, ready.pipe
+    counts = ready.found.all.counts
     tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache")
 
-    choice = _choose(
-        parts, {name: tap_name(t) for name, t in zip(stages, taps, strict=True)}, names, head, seed
-    )
+    tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
+    place = "auto" if names is None else "+".join(names)
+    how: dict[str, Any] = {"at": place, "head": head, "seed": seed, "balance": balance}
+    crossed = None
+    if dealt:
+        crossed = cross_validate(parts, tap_of, **how, k=dealt[0], repeats=dealt[1], say=tell)
+        clock.lap("folds")
+    choice = _choose(parts, tap_of, **how)
     clock.lap("head")
     tell(choice.why)
-    trained = frozenset((*parts.train.digests, *parts.val.digests))
+    trained = frozenset(parts.pool.digests)
     model = Model(
-        net, choice.at, choice.fitted, parts.classes, {}, pipe.facts(), seed, trained=trained
+        pipe.backbone,
+        choice.at,
+        choice.fitted,
+        parts.classes,
+        {},
+        pipe.facts(),
+        seed,
+        trained=trained,
     )
-    model = replace(model, metrics=metrics(model, parts))
-    every = "all" if len(stages) == len(net.info.stages) else "at"
-    outcome = Outcome(found, other, both, parts, pipe, choice, model, weights, every)
+    model = replace(model, metrics=metrics(model, parts, crossed))
+    asked = {
+        "weights": weights or "",
+        "depths": "all" if len(stages) == len(net.info.stages) else "at",
+        "group": group or "",
+        "folds": folds or "",
+        "balance": float(balance),
+        "most_bad": float(most_bad),
+    }
+    outcome = Outcome(found, other, ready, choice, model, asked)
     tried = [one.json() for one in choice.table]
-    return Run(model, report(outcome, clock), settings(outcome), tried)
+    both = ready.found
+    rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
+    sums = partial(kept_sums, model, parts)
+    return Run(model, report(outcome, clock), settings(outcome), tried, rows, sums)
 
 
-def check_options(head: str, depths: str, seed: int) -> None:
+def check_options(head: str, depths: str, seed: int, balance: float, most_bad: float) -> None:
     """Refuse what can be refused before anything is read.
 
     Raises:
@@ -177,6 +220,9 @@ def check_options(head: str, depths: str, seed: int) -> None:
         raise OptionError(f"--seed must be 0 or more, got {seed}.")
     if depths not in DEPTHS:
         raise OptionError(f"depths must be one of {', '.join(DEPTHS)}, got '{depths}'.")
+    if not 0.0 <= balance <= 1.0:
+        raise OptionError(f"--balance must be a share from 0 to 1, got {balance}.")
+    check_most_bad(most_bad)
 
 
 def every_stage(net: Backbone) -> list[str]:
@@ -208,25 +254,8 @@ def _found(found: Dataset, other: Dataset | None) -> str:
     )
 
 
-def _features(
-    found: Dataset, other: Dataset | None, pipe: Pipeline, progress: Progress | None
-) -> Found:
-    """One pass over both data sets. With `other`, the test part of `found` is not touched."""
-    own = found.examples
-    if other is not None:
-        own = tuple(e for e in own if e.split != "test")
-    more = () if other is None else tuple(replace(e, split="test") for e in other.scored())
-    features = compute((*own, *more), pipe, progress)
-    skipped = (*found.skipped, *(other.skipped if other else ()), *features.skipped)
-    mine = {id(example) for example in own}
-    count = sum(id(example) in mine for example in features.examples)
-    refuse_nothing(features, skipped, found.root)
-    return Found(features, count, skipped)
-
-
-def _choose(
-    parts: Parts, taps: dict[str, str], names: list[str] | None, head: str, seed: int
-) -> choose.Choice:
+def _choose(parts: Parts, taps: dict[str, str], **how: Any) -> choose.Choice:
+    """Stage and head, chosen on the validation part or by leaving rows out."""
     held = None
     if parts.val.examples:
         rows = {name: parts.val.rows[tap] for name, tap in taps.items()}
@@ -235,9 +264,7 @@ def _choose(
         {name: parts.train.rows[tap] for name, tap in taps.items()},
         numbers(parts.train, parts.classes),
         len(parts.classes),
-        at="auto" if names is None else "+".join(names),
-        head=head,
-        seed=seed,
         validation=held,
         groups=parts.groups,
+        **how,
     )

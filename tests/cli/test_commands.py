@@ -82,10 +82,8 @@ def test_fit_says_everything_in_json(shell: Shell) -> None:
         "balanced_accuracy",
         "log_loss",
     }
-    assert set(report["seconds"]) == {"total", "features", "head"}
-    assert {"at", "head", "train", "skipped", "images_per_second", "peak_memory_bytes"} <= set(
-        report
-    )
+    assert set(report["seconds"]) == {"total", "features", "geometry", "head"}
+    assert {"at", "head", "train", "audit", "images_per_second", "peak_memory_bytes"} <= set(report)
     names = sorted(p.name for p in (shell.home / "runs/data-1").iterdir())
     assert names == ["bundle", "log.txt", "report.json", "run.toml", "trained.json", "tried.json"]
 

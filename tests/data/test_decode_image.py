@@ -248,7 +248,7 @@ def test_unknown_settings_are_refused() -> None:
     with pytest.raises(OptionError, match="interpolation"):
         rows(PNG, ImageSpec((64, 64), interpolation="area"))
     with pytest.raises(OptionError, match="geometry"):
-        rows(PNG, ImageSpec((64, 64), geometry="pad"))
+        rows(PNG, ImageSpec((64, 64), geometry="stretch"))
 
 
 def test_fingerprint_names_everything_that_touches_pixels() -> None:

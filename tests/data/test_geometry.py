@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from regraft.data import resize as resizing
-from regraft.data.decode_image import fitted
-from regraft.data.geometry import box_of, needed, resized
+from regraft.data.decode_image import fitted, proportions
+from regraft.data.geometry import box_of, inside, lost, needed, resized
 from regraft.inputs import ImageSpec
 
 SIDES = st.integers(1, 3000)
@@ -18,7 +20,7 @@ SPECS = st.builds(
     ImageSpec,
     size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
     crop=st.sampled_from([0.5, 0.875, 0.9, 0.95, 0.965, 1.0]),
-    geometry=st.sampled_from(["crop", "squash"]),
+    geometry=st.sampled_from(["crop", "squash", "pad"]),
 )
 
 
@@ -102,3 +104,44 @@ def test_squash_takes_everything() -> None:
 def test_a_picture_of_the_right_size_is_left_alone() -> None:
     picture = picture_of(224, 224)
     assert np.array_equal(fitted(picture, ImageSpec((224, 224), crop=1.0)), picture)
+
+
+@given(SIDES, SIDES, SPECS)
+def test_a_padded_picture_is_whole_and_keeps_its_proportions(height, width, spec) -> None:
+    tall, wide = inside(height, width, spec)
+    assert 1 <= tall <= spec.size[0]
+    assert 1 <= wide <= spec.size[1]
+    assert tall == spec.size[0] or wide == spec.size[1]
+    if min(tall, wide) > 20:
+        assert tall / wide == pytest.approx(height / width, rel=0.05)
+
+
+def test_padding_shows_all_of_it_in_the_middle_of_what_the_network_sees_as_nothing() -> None:
+    spec = ImageSpec((100, 100), mean=(0.2, 0.4, 0.6), geometry="pad")
+    row = fitted(np.full((50, 200, 3), 255, np.uint8), spec)
+    assert row.shape == (100, 100, 3)
+    assert (row[38:62] == 255).all()
+    for band in (row[:37], row[63:]):
+        assert (band == [51, 102, 153]).all()
+    tall = fitted(np.full((200, 50, 3), 255, np.uint8), spec)
+    np.testing.assert_array_equal(tall, row.swapaxes(0, 1))
+
+
+def test_padding_a_square_picture_is_squashing_it() -> None:
+    picture = picture_of(120, 120)
+    padded = fitted(picture, ImageSpec((64, 64), geometry="pad"))
+    np.testing.assert_array_equal(padded, fitted(picture, ImageSpec((64, 64), geometry="squash")))
+
+
+def test_what_a_crop_loses() -> None:
+    assert lost(1000, 1000, ImageSpec((224, 224))) == pytest.approx(1 - 0.875**2, abs=0.01)
+    assert lost(100, 1000, ImageSpec((224, 224))) == pytest.approx(0.923, abs=0.01)
+    assert lost(100, 1000, ImageSpec((224, 224), geometry="pad")) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_proportions_without_decoding_it_all(kind) -> None:
+    out = io.BytesIO()
+    Image.fromarray(picture_of(300, 900)).save(out, kind)
+    height, width = proportions(out.getvalue())
+    assert width / height == pytest.approx(3.0, rel=0.03)

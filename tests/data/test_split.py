@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regraft.data.dataset import Example
-from regraft.data.split import folds, split
+from regraft.data.split import folds, joined, split
 from regraft.errors import OptionError
 
 # (class, content): few contents, so that duplicates and contradicting labels are common.
@@ -119,3 +119,49 @@ def test_folds_are_stratified() -> None:
     assert [c.tolist() for c in per_class[:2]] == [[10] * 5, [4] * 5]
     assert per_class[2].max() == 1
     assert not np.array_equal(answer, folds(labels, [str(i) for i in range(73)], 5, seed=1))
+
+
+GROUPED = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 9)),
+    min_size=2,
+    max_size=60,
+)
+
+
+@given(GROUPED, SHARES, st.integers(0, 5))
+def test_a_group_is_never_on_both_sides(rows, share, seed) -> None:
+    made, digests = examples([(label, content) for label, content, _ in rows])
+    groups = [group for _, _, group in rows]
+    kept, held = split(made, digests, share=share, seed=seed, groups=groups)
+    assert sorted(e.id for e in kept + held) == sorted(e.id for e in made)
+    of = {e.id: (d, g) for e, d, g in zip(made, digests, groups, strict=True)}
+    for which in (0, 1):
+        assert not {of[e.id][which] for e in kept} & {of[e.id][which] for e in held}
+    assert {e.label for e in held} <= {e.label for e in kept}, "every class stays to learn from"
+
+
+@given(GROUPED, st.integers(2, 5), st.integers(0, 5))
+def test_a_group_is_in_one_fold(rows, k, seed) -> None:
+    labels, digests = [r[0] for r in rows], [f"digest{r[1]}" for r in rows]
+    groups = [r[2] for r in rows]
+    if len(set(joined([digests, groups]))) < k:
+        with pytest.raises(OptionError, match="groups of images"):
+            folds(labels, digests, k, seed, groups)
+        return
+    fold = folds(labels, digests, k, seed, groups)
+    for column in (digests, groups):
+        for value in set(column):
+            assert len({f for f, v in zip(fold, column, strict=True) if v == value}) == 1
+
+
+def test_groups_of_several_classes_fill_the_share() -> None:
+    rows = [(label, 100 * camera + 10 * place + shot) for camera in range(20)
+            for place, label in enumerate("abc") for shot in range(4)]  # fmt: skip
+    made, digests = examples(rows)
+    groups = [content // 100 for _, content in rows]
+    _, held = split(made, digests, share=0.25, seed=1, groups=groups)
+    assert Counter(e.label for e in held) == {"a": 20, "b": 20, "c": 20}
+
+
+def test_rows_are_joined_through_others() -> None:
+    assert joined([["a", "b", "a", "c", "d"], [1, 2, 3, 3, 2]]) == [0, 1, 0, 0, 1]

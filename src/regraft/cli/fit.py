@@ -22,8 +22,13 @@ SETTINGS: dict[str, type | tuple[type, ...]] = {
     "weights": str,
     "digest": str,
     "size": list,
+    "geometry": str,
+    "group": str,
+    "most_bad": float,
     "at": str,
     "head": str,
+    "balance": float,
+    "folds": str,
     "depths": str,
     "device": str,
     "engine": str,
@@ -52,6 +57,26 @@ def command(
         str | None, typer.Option(help="Labelled data to score on; wins over DATA/test.")
     ] = None,
     size: options.Size = None,
+    geometry: Annotated[
+        str,
+        typer.Option(
+            help="What becomes of a picture's proportions: crop (the centre), squash, pad, or auto "
+            "to choose by cross-validation where it matters."
+        ),
+    ] = "auto",
+    group: options.Group = None,
+    folds: Annotated[
+        str | None,
+        typer.Option(help="Cross-validate: 5, or 5x3 to repeat it; nothing is then held out."),
+    ] = None,
+    balance: Annotated[
+        float,
+        typer.Option(
+            help="0 to 1: how far answers are freed from how common each class is in DATA."
+        ),
+    ] = 0.0,
+    strict: options.Strict = False,
+    most_bad: options.MostBad = 0.5,
     weights: options.Weights = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -76,6 +101,12 @@ def command(
         "head": head,
         "test": test,
         "size": size,
+        "geometry": geometry,
+        "group": group,
+        "folds": folds,
+        "balance": balance,
+        "strict": strict,
+        "most_bad": most_bad,
         "weights": weights,
         "device": device,
         "threads": threads,
@@ -101,7 +132,8 @@ def refuse_beside_toml(context: typer.Context) -> None:
         given = source is not None and source.name == "COMMANDLINE"
         if given and name not in ("data", "out", "standalone", "json"):
             raise OptionError(
-                f"--{name} cannot be given beside a run.toml; change its line in the file instead."
+                f"--{name.replace('_', '-')} cannot be given beside a run.toml; change its line in "
+                "the file instead."
             )
 
 
@@ -110,7 +142,7 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
     empty_is_none = {
         key: value or None
         for key, value in settings.items()
-        if key in ("test", "weights", "revision", "size", "digest")
+        if key in ("test", "weights", "revision", "size", "digest", "group", "folds")
     }
     if "data" not in settings:
         raise OptionError("run.toml must name its 'data'.")
@@ -129,18 +161,26 @@ def next_folder(data: str) -> Path:
 def show(report: dict[str, Any]) -> None:
     """The result for people, on stdout."""
     test, validation, cache = report["test"], report["validation"], report["cache"]
-    seconds = report["seconds"]
-    print(f"backbone    {report['backbone']}, read at {report['at']}")
+    seconds, skipped = report["seconds"], report["audit"]["skipped"]
+    shape = report["geometry"]["name"]
+    print(f"backbone    {report['backbone']}, read at {report['at']}" + (shape and f", {shape}"))
     print(f"head        {report['head']}")
     print(
         f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
-        + (f"; {len(report['skipped'])} left out" if report["skipped"] else "")
+        + (f"; {len(skipped)} left out" if skipped else "")
     )
     if validation["n"]:
         told = f"{percent(validation['accuracy'])} ({validation['kind']}, {validation['n']} images)"
     else:
         told = "not possible: no class has two different training images"
     print(f"validation  {told}")
+    if crossed := report.get("cross_validation"):
+        low, high = crossed["accuracy_ci95"]
+        print(
+            f"folds       {percent(crossed['accuracy'])} of {crossed['n']} images, 95 % interval "
+            f"{percent(low)} to {percent(high)}; {crossed['k']} folds x {crossed['repeats']}, "
+            f"which differ by {percent(crossed['accuracy_sd'])} (one standard deviation)"
+        )
     if test:
         low, high = test["accuracy_ci95"]
         print(

@@ -1,0 +1,161 @@
+"""Before anything is learned: one pass over the data, the audit, the parts, the geometry.
+
+one pass ─► audit ─► parts ─► which geometry? ─► (another pass, audit and parts in that one)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from regraft.auditing import Audit, examine
+from regraft.backbones import Backbone
+from regraft.data import Dataset, Skipped
+from regraft.features import Features, Pipeline, Progress, compute, refuse_nothing
+from regraft.geometry import Geometry, choose_geometry
+from regraft.parts import Parts, divide
+
+log = logging.getLogger("regraft")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How the data are to be looked at.
+
+    Attributes:
+        pipe: makes a backbone's pipeline.
+        at: the stages that the head reads, None if they are to be chosen.
+        geometry: 'auto', or one that the backbone has already.
+        seed: of the split.
+        hold_out: whether to hold a fifth out where no test part is given.
+        strict: refuse what otherwise is left out and said.
+        most_bad: the share of unusable files above which the data are refused.
+    """
+
+    pipe: Callable[[Backbone], Pipeline]
+    at: list[str] | None
+    geometry: str
+    seed: int
+    hold_out: bool
+    strict: bool
+    most_bad: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The features of a data set and of the data to test on, from one pass.
+
+    Attributes:
+        all: of both, the data set's own first.
+        own: how many are the data set's own; the rest are to test on.
+        skipped: what could not be used of either.
+    """
+
+    all: Features
+    own: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Data that a head can be chosen and fitted on.
+
+    Attributes:
+        pipe: what computed the features, its precision decided.
+        found: the features.
+        audit: what is wrong with the data.
+        parts: train, validation and test rows.
+        geometry: which one, and why.
+    """
+
+    pipe: Pipeline
+    found: Found
+    audit: Audit
+    parts: Parts
+    geometry: Geometry
+
+
+def prepare(
+    data: Dataset,
+    other: Dataset | None,
+    net: Backbone,
+    wanted: Wanted,
+    say: Callable[[str], None],
+    progress: Progress | None,
+    lap: Callable[[str], None],
+) -> Ready:
+    """Look at the data, and look again if another geometry suits them better.
+
+    Args:
+        data: to learn from.
+        other: to test on, if it was given apart.
+        net: the backbone.
+        wanted: how.
+        say: called with one line per finding.
+        progress: called with (images done, images in all).
+        lap: called with what the time since its last call was spent on.
+
+    Raises:
+        DataError: nothing readable, too many bad files, or fewer than two classes.
+    """
+    ready = _look(data, other, net, wanted, progress)
+    for line in ready.audit.lines():
+        log.warning("%s", line)
+    lap("features")
+    if wanted.geometry != "auto":
+        return ready
+    geometry = choose_geometry(ready.parts, ready.pipe, wanted.at, wanted.seed)
+    lap("geometry")
+    if geometry.name:
+        say(geometry.why)
+    if geometry.name not in ("", ready.geometry.name):
+        first = ready.found.all.counts
+        ready = _look(data, other, net.looking(geometry.name), wanted, progress)
+        counts = first.plus(ready.found.all.counts)
+        features = replace(ready.found.all, counts=counts)
+        ready = replace(ready, found=replace(ready.found, all=features))
+        lap("features")
+    return replace(ready, geometry=geometry)
+
+
+def _look(
+    data: Dataset,
+    other: Dataset | None,
+    net: Backbone,
+    wanted: Wanted,
+    progress: Progress | None,
+) -> Ready:
+    """One pass over both data sets, and what it shows."""
+    pipe = wanted.pipe(net)
+    found = _features(data, other, pipe, progress)
+    pipe = replace(pipe, precision=found.all.precision)
+    audit = examine(data, other, found.all, found.own)
+    audit.refuse(wanted.strict, wanted.most_bad)
+    refuse_nothing(found.all, found.skipped, data.root)
+    parts = divide(
+        found.all,
+        found.own,
+        wanted.seed,
+        len(other.scored()) if other else 0,
+        groups=audit.groups,
+        leaked=audit.leaked,
+        hold_out=wanted.hold_out,
+    )
+    own = str(net.input.json().get("geometry", ""))
+    return Ready(pipe, found, audit, parts, Geometry(own, "As asked." if own else ""))
+
+
+def _features(
+    data: Dataset, other: Dataset | None, pipe: Pipeline, progress: Progress | None
+) -> Found:
+    """One pass over both data sets. With `other`, the test part of `data` is not touched."""
+    own = data.examples
+    if other is not None:
+        own = tuple(e for e in own if e.split != "test")
+    more = () if other is None else tuple(replace(e, split="test") for e in other.scored())
+    features = compute((*own, *more), pipe, progress)
+    skipped = (*data.skipped, *(other.skipped if other else ()), *features.skipped)
+    mine = {id(example) for example in own}
+    count = sum(id(example) in mine for example in features.examples)
+    return Found(features, count, skipped)

@@ -1,0 +1,119 @@
+"""Which geometry: chosen where shapes matter, on training rows alone, and repeated as chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import regraft
+from regraft.backbones import Backbone
+from regraft.errors import OptionError
+from regraft.geometry import LEAST_COMPARED
+from tests.nets import small
+from tests.pictures import write_folder
+
+COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
+
+
+@pytest.fixture(scope="module")
+def net() -> Backbone:
+    return small()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Strips of 40 x 200 pixels that tell their class at one end, where no centre crop looks."""
+    folder = tmp_path_factory.mktemp("long") / "data"
+    random = np.random.default_rng(0)
+    for label, colour in COLOURS.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(24):
+            strip = random.integers(90, 160, (40, 200, 3), dtype=np.uint8)
+            place = slice(2, 30) if random.random() < 0.5 else slice(170, 198)
+            strip[6:34, place] = np.asarray(colour) + random.integers(-15, 5, 3)
+            Image.fromarray(strip).save(folder / label / f"{number:02d}.png")
+    return folder
+
+
+def whole(net: Backbone) -> Backbone:
+    """The same network with a recipe that cuts nothing off a square picture."""
+    spec = replace(net.input, crop=1.0)
+    return Backbone(replace(net.info, input=spec), net._whole, net._resize)
+
+
+def test_what_a_crop_cuts_away_is_found_and_said(long: Path, net: Backbone) -> None:
+    said: list[str] = []
+    run = regraft.fit(long, net, head="ridge", say=said.append)
+    geometry = run.report["geometry"]
+    assert geometry["name"] in ("squash", "pad")
+    assert [t["geometry"] for t in geometry["tried"]] == ["crop", "squash", "pad"]
+    assert [t["chosen"] for t in geometry["tried"]].count(True) == 1
+    assert geometry["why"] in said
+    assert "instead of 'crop'" in geometry["why"]
+    cropped = regraft.fit(long, net, head="ridge", geometry="crop").report
+    assert cropped["geometry"]["name"] == "crop"
+    assert cropped["geometry"]["tried"] == []
+    assert run.report["test"]["accuracy"] > cropped["test"]["accuracy"] + 0.3
+
+
+def test_the_bundle_looks_as_the_run_did(long: Path, net: Backbone, tmp_path: Path) -> None:
+    run = regraft.fit(long, net, head="ridge").save(tmp_path / "run")
+    model = regraft.load(tmp_path / "run", backbone=net)
+    assert model.backbone.input.geometry == run.report["geometry"]["name"]
+    found = model.predict(long / "red")
+    assert sum(p.label == "red" for p in found) > 20
+    assert run.settings["geometry"] == run.report["geometry"]["name"]
+
+
+def test_a_resolved_geometry_gives_the_same_model(long: Path, net: Backbone) -> None:
+    auto = regraft.fit(long, net, head="ridge")
+    again = regraft.fit(long, net, head="ridge", geometry=auto.settings["geometry"])
+    for name, array in auto.model.head.arrays().items():
+        np.testing.assert_array_equal(array, again.model.head.arrays()[name])
+    assert auto.report["test"] == again.report["test"]
+
+
+def test_nothing_is_tried_where_all_is_seen_anyway(tmp_path: Path, net: Backbone) -> None:
+    folder = write_folder(tmp_path / "data", 20)
+    geometry = regraft.fit(folder, whole(net)).report["geometry"]
+    assert geometry == {
+        "name": "crop",
+        "why": "'crop': it shows nearly all of these pictures undistorted.",
+        "tried": [],
+    }
+    square = regraft.fit(folder, net).report["geometry"]
+    assert [t["geometry"] for t in square["tried"]] == ["crop", "squash"]  # pad is squash here
+
+
+def test_few_pictures_keep_the_backbones_own(tmp_path: Path, net: Backbone) -> None:
+    folder = write_folder(tmp_path / "data", LEAST_COMPARED // 3 - 1)
+    geometry = regraft.fit(folder, net).report["geometry"]
+    assert geometry["name"] == "crop"
+    assert "too few" in geometry["why"]
+
+
+def test_rows_to_test_on_have_no_say(long: Path, net: Backbone, monkeypatch) -> None:
+    from regraft import geometry
+
+    looked: list[str] = []
+    real = geometry.compute
+
+    def compute(examples, pipe, progress=None):
+        looked.extend(example.id for example in examples)
+        return real(examples, pipe, progress)
+
+    monkeypatch.setattr(geometry, "compute", compute)
+    run = regraft.fit(long, net, head="ridge")
+    test = {row.id for row in run.ledger.part("test")}
+    assert len(test) == 15
+    assert looked
+    assert not test & set(looked)
+
+
+def test_an_unknown_geometry_is_refused_with_the_close_one(long: Path, net: Backbone) -> None:
+    with pytest.raises(OptionError, match=r"auto, crop, squash, pad, got 'squish'.*'squash'"):
+        regraft.fit(long, net, geometry="squish")
