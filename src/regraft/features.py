@@ -38,6 +38,7 @@ log = logging.getLogger("regraft")
 FORMAT = 2
 #: The name of the looks among the rows of `Features`.
 LOOK = "look"
+NO_NUMBER = "the backbone's output for it is not a finite number"
 Progress = Callable[[int, int], None]
 
 
@@ -328,6 +329,7 @@ class _Pass:
         self._kept: list[tuple[str, tuple[np.ndarray, ...]]] = []
         self._bytes = 0
         self._done = 0
+        self._odd: set[str] = set()
 
     def run(self, names: tuple[str, ...], engine: Callable[[], Session] | None) -> None:
         """Compute what is not cached. Without an engine only looks are made, and no `names`."""
@@ -344,6 +346,14 @@ class _Pass:
                 self._keep(outputs, every)
         finally:
             self._flush(every)
+        self._leave_odd_out()
+
+    def _leave_odd_out(self) -> None:
+        """Skip every example for which the network gave no numbers; nothing of it was kept."""
+        for number, key in enumerate(self.digests):
+            if key in self._odd:
+                self.digests[number] = None
+                self.skipped.append(Skipped(self.examples[number].id, NO_NUMBER))
 
     def _misses(self) -> Iterator[Row]:
         """The decoded rows of examples that are not cached, each content once."""
@@ -368,7 +378,10 @@ class _Pass:
     def _keep(self, outputs: tuple[np.ndarray, ...], names: tuple[str, ...]) -> None:
         key, look = self._running[0]
         arrays = outputs if look is None else (*outputs, look)
-        self._kept.append((key, arrays))  # in one step: Ctrl-C may come after any
+        if all(np.isfinite(output).all() for output in outputs):
+            self._kept.append((key, arrays))  # in one step: Ctrl-C may come after any
+        else:
+            self._odd.add(key)
         self._running.popleft()
         self._bytes += sum(array.nbytes for array in arrays)
         if self._bytes >= SEGMENT_BYTES:

@@ -137,8 +137,9 @@ def _load(kind: str, request: Request) -> tuple[BackboneInfo, Stages, Loaded]:
 
 def _cut(loaded: Loaded, source: str) -> tuple[BackboneInfo, Stages, Loaded]:
     from regraft.backbones.graph import network_of, stages_of
-    from regraft.backbones.weights import digest_of_model
+    from regraft.backbones.weights import digest_of_model, refuse_non_finite
 
+    refuse_non_finite(loaded.model, loaded.name)
     (example,) = loaded.input.example()
     height, width, channels = example.shape
     stages = stages_of(loaded.model, (channels, height, width))

@@ -72,6 +72,22 @@ def digest_of_model(model: nn.Module) -> str:
     return hasher.hexdigest()
 
 
+def refuse_non_finite(model: nn.Module, name: str) -> None:
+    """Refuse weights that an engine might hide: the largest of NaN and 0 is 0 to some of them.
+
+    Buffers are not looked at: masks hold minus infinity on purpose.
+
+    Raises:
+        BackboneError: a parameter of `model`, which messages call `name`, is not finite.
+    """
+    for key, tensor in model.named_parameters():
+        if not bool(torch.isfinite(tensor).all()):
+            raise BackboneError(
+                f"the weights of '{name}' hold values that are not finite numbers ({key}); they "
+                "are damaged or their training diverged: use others."
+            )
+
+
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The numbers of a tensor as they lie in memory, row by row."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

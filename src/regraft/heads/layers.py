@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.rows import Rows, spans
+from regraft.heads.rows import Rows, refuse_non_finite, spans
 
 Float32 = NDArray[np.float32]
 
@@ -132,16 +132,29 @@ class Layers:
         return next(len(layer.bias) for layer in self.chain[::-1] if isinstance(layer, Affine))
 
     def __call__(self, rows: Rows) -> Float32:
-        """(N, D) features to (N, K) float32 scores, in chunks."""
+        """(N, D) features to (N, K) float32 scores, in chunks; every one is a finite number.
+
+        Raises:
+            HeadError: columns are missing, or a row has no finite scores.
+        """
         if len(rows.shape) != 2 or rows.shape[1] != self.dim:
             raise HeadError(
                 f"This head reads rows of shape (N, {self.dim}), not {tuple(rows.shape)}."
             )
         out = np.empty((len(rows), self.n_classes), np.float32)
         for part in spans(len(rows)):
-            x = np.asarray(rows[part], np.float32)
-            for layer in self.chain:
-                x = layer(x)
+            given = np.asarray(rows[part])
+            refuse_non_finite(given, part.start)
+            x = given.astype(np.float32, copy=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for layer in self.chain:
+                    x = layer(x)
+            if not np.isfinite(x).all():
+                row = part.start + int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+                raise HeadError(
+                    f"Row {row} of the features lies so far from those that the head was fitted on "
+                    "that its scores are not finite; leave that example out."
+                )
             out[part] = x
         return out
 

@@ -17,6 +17,9 @@ Float = NDArray[np.float64]
 # the variance is a difference of float64 sums that agree to 2e-16.
 CONSTANT = 1e-6
 
+# Nor does a spread below this say anything: one over it would leave float32 on the next odd row.
+LEAST_SPREAD = 1e-18
+
 # Of a column's Σx², what is left of it by rounding when rows are taken out again.
 ROUNDING = 1e-12
 
@@ -90,9 +93,8 @@ class Moments:
 
     def _change(self, rows: NDArray[Any], targets: NDArray[Any], sign: float, first: int) -> None:
         wide = np.asarray(rows, np.float64)
+        refuse_non_finite(wide, first)
         x = wide.sum(axis=0)
-        if not np.isfinite(x).all():
-            refuse_non_finite(wide, first)
         y, xy = _cross(wide, targets, len(self.y))
         self.n += int(sign) * len(wide)
         self.x += sign * x
@@ -145,10 +147,8 @@ def columns(rows: Rows) -> tuple[Float, Float]:
     total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
     for part in spans(len(rows)):
         wide = np.asarray(rows[part], np.float64)
-        x = wide.sum(axis=0)
-        if not np.isfinite(x).all():
-            refuse_non_finite(wide, part.start)
-        total += x
+        refuse_non_finite(wide, part.start)
+        total += wide.sum(axis=0)
         squares += np.einsum("ij,ij->j", wide, wide)
     mean, power = total / len(rows), squares / len(rows)
     return mean, scale_of(np.sqrt(np.maximum(power - mean**2, 0.0)), power)
@@ -156,7 +156,7 @@ def columns(rows: Rows) -> tuple[Float, Float]:
 
 def scale_of(spread: Float, power: Float) -> Float:
     """Standard deviations (D,), infinite where below `CONSTANT` times the root of `power`."""
-    return np.where(spread > CONSTANT * np.sqrt(power), spread, np.inf)
+    return np.where(spread > np.maximum(CONSTANT * np.sqrt(power), LEAST_SPREAD), spread, np.inf)
 
 
 def _cross(rows: Float, targets: NDArray[Any], n_classes: int) -> tuple[Float, Float]:

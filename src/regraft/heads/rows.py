@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from regraft.errors import HeadError
 
 CHUNK = 4096  # rows per slice: at 1,280 columns 42 MB as float64, long enough to keep BLAS busy
+LARGEST = 1e15  # of a feature: its square still fits into float32, and no network means to say it
 
 
 class Rows(Protocol):
@@ -80,17 +81,18 @@ def take(rows: Rows, index: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def refuse_non_finite(chunk: NDArray[Any], start: int) -> None:
-    """Name the first row of `chunk` (whose first row is number `start`) that is not finite.
+    """Name the first row of `chunk` (whose first row is number `start`) that cannot be used.
 
     Raises:
-        HeadError: there is one.
+        HeadError: a value is not finite, or larger than `LARGEST`.
     """
-    bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
-    if len(bad):
-        raise HeadError(
-            f"Row {start + int(bad[0])} of the features holds a value that is not a finite number; "
-            "leave that example out or look at the backbone that made it."
-        )
+    if not chunk.size or max(float(chunk.max()), -float(chunk.min())) <= LARGEST:
+        return
+    bad = np.flatnonzero(~(np.abs(chunk) <= LARGEST).all(axis=1))
+    raise HeadError(
+        f"Row {start + int(bad[0])} of the features holds a value that is not a finite number, or "
+        f"beyond ±{LARGEST:g}; leave that example out or look at the backbone that made it."
+    )
 
 
 def check_examples(rows: Rows, labels: NDArray[Any], n_classes: int) -> NDArray[np.int64]:

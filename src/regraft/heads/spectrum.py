@@ -105,8 +105,7 @@ def _of_few(x: Float, labels: NDArray[np.int64], n_classes: int) -> Spectrum:
     Centring makes one eigenvalue of the inner products zero (its eigenvector is constant): it is
     dropped by rank, never divided by.
     """
-    if not np.isfinite(x.sum()):
-        refuse_non_finite(x, 0)
+    refuse_non_finite(x, 0)
     n = len(x)
     shift = x.mean(axis=0)
     z = x - shift
