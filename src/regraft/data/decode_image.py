@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 name = "image"
 REVISION = 1  # raise it whenever any pixel may change: cached activations are then made anew
-LOOK = 1  # likewise for looks
+LOOK = 2  # likewise for looks
 
 
 def fingerprint(spec: InputSpec) -> dict[str, Any]:
@@ -82,15 +82,6 @@ def _upright(raw: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tup
         picture = pillow_modes.decode(raw)
         decoded = picture, (picture.shape[0], picture.shape[1])
     return decoded
-
-
-def proportions(raw: bytes) -> tuple[int, int]:
-    """(height, width) of the upright picture in pixels, as stored; a JPEG is decoded at 1/8.
-
-    Raises:
-        BadFile: not a whole image of a known kind, or too large.
-    """
-    return _upright(raw, (1, 1))[1]
 
 
 def fitted(picture: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:

@@ -5,10 +5,11 @@ activations. It holds what the comparison in `near` needs and nothing else:
 
     height, width     of the whole picture as stored, in pixels
     print             2 numbers that differ if any byte of the row differs
+    colour            TONES x TONES means of red and of blue less luma, -255 to 255
     grey              SIDE x SIDE mean luma, 0 to 255
 
-Grey alone, because near duplicates are to be found by their shapes: colour changes when a file is
-saved anew and tells few pictures apart that shapes do not.
+Shapes are compared in grey, since that survives being saved anew; coarse colour is there to tell a
+red shirt from the same one in blue.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ SIDE = 24
 #: The row is first shrunk to this many pixels per cell and side, by the quick resizer; the mean
 #: over a cell then makes its rounding to whole levels small.
 _FINER = 3
+TONES = 4
 _HEAD = 4
-NUMBERS = _HEAD + SIDE * SIDE
+_COLOUR = 2 * TONES * TONES
+NUMBERS = _HEAD + _COLOUR + SIDE * SIDE
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -36,12 +39,21 @@ def look(row: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]
     """(NUMBERS,) the look of a decoded (h, w, 3) row of a picture of height x width pixels."""
     fine = SIDE * _FINER
     whole = (0.0, 0.0, float(row.shape[0]), float(row.shape[1]))
-    small = resize(row, whole, (fine, fine), "bilinear").astype(np.float32) @ _LUMA
-    grey = small.reshape(SIDE, _FINER, SIDE, _FINER).mean((1, 3))
+    small = resize(row, whole, (fine, fine), "bilinear").astype(np.float32)
+    grey = _means((small @ _LUMA)[..., None], SIDE)[..., 0]
+    tones = _means(small, TONES)
+    colour = tones[..., ::2] - (tones @ _LUMA)[..., None]
     content = xxhash.xxh3_64_intdigest(np.ascontiguousarray(row).data)
     # float32 holds whole numbers up to 24 bits exactly
     head = (height, width, content & 0xFFFFFF, content >> 24 & 0xFFFFFF)
-    return np.concatenate([np.array(head, np.float32), grey.ravel()])
+    return np.concatenate([np.array(head, np.float32), colour.ravel(), grey.ravel()])
+
+
+def _means(fine: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(h, w, C) as (side, side, C) means; first over rows, which lie together in memory."""
+    height, width, channels = fine.shape
+    lines = fine.reshape(side, height // side, width * channels).mean(1)
+    return np.asarray(lines.reshape(side, side, width // side, channels).mean(2), np.float32)
 
 
 def sizes(looks: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -55,6 +67,11 @@ def prints(looks: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(high << 24 | low)
 
 
+def colours(looks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 2 * TONES * TONES) red and blue less luma, -255 to 255."""
+    return looks[:, _HEAD : _HEAD + _COLOUR]
+
+
 def greys(looks: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, SIDE, SIDE) mean luma, 0 to 255."""
-    return looks[:, _HEAD:].reshape(-1, SIDE, SIDE)
+    return looks[:, _HEAD + _COLOUR :].reshape(-1, SIDE, SIDE)

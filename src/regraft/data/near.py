@@ -7,7 +7,7 @@ picture less its own blur, so that a sky or a plain sheet of steel is no likenes
     equal bytes, equal pixels ─► one group, whatever they show
     coarse detail, (N, 144), every pair by matrix products ─► few candidates
     registration of each candidate ─► share of the detail left unexplained
-    below the limit ─► near; chains of near pairs ─► groups
+    below the limit, colours alike ─► near; chains of near pairs ─► groups
 
 The limit is absolute (distinct photos leave 0.53 and more, steel textures 0.31; 98 % of copies at
 most 0.27), and lower where pictures of different classes come closer than photos do. Pictures
@@ -25,19 +25,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.look import SIDE, greys, prints, sizes
+from regraft.data.look import SIDE, colours, greys, prints, sizes
 from regraft.data.registration import Floats, detail, unexplained
 
 Ints = NDArray[np.int64]
 
 LIMIT = 0.27  # share of the detail that may be left unexplained
-SMALLEST = 32  # pixels of the shorter side below which a picture has no detail to compare
+SMALL = 32  # pixels of the shorter side below which pictures have no detail to compare
+SMALLEST = 12  # the same where a small picture is compared with one that is not
 PLAIN = 1.5  # standard deviation of the detail in grey levels, of 255, below which there is none
 CROSS = 0.35  # the limit as a share of what the nearest of another class leave
 CROSS_QUANTILE = 0.25  # which of those: up to a quarter of the labels may be wrong
 CALIBRATION = 64  # pictures that are looked at for it
 CANDIDATE = 0.65  # correlation of the coarse detail that makes a pair worth registering
 MOST_CANDIDATES = 16  # per picture, the best
+GREY = 2.0  # levels of colour below which a picture has none
+TINGE = 8.0  # levels by which the colours of near pictures may differ in any case
+HUE = 0.8  # correlation of colours above which they differ in strength only
 BLOCK = 1024  # pictures whose likeness to as many others is in memory at once
 LARGE = 0.25  # share of a class that may be one group before its chains are looked at
 FEW = 8  # pictures that may be one group whatever the share
@@ -76,10 +80,11 @@ def near_groups(looks: Floats | None, digests: Sequence[str], labels: Sequence[s
     _, first, pixels = np.unique(prints(some), return_index=True, return_inverse=True)
     details, spread = detail(greys(some))
     ask = np.zeros(len(some), bool)
-    ask[first] = (spread[first] >= PLAIN) & (sizes(some[first]).min(1) >= SMALLEST)
+    short = sizes(some).min(1)
+    ask[first] = (spread[first] >= PLAIN) & (short[first] >= SMALLEST) & (short.max() >= SMALL)
     rows = np.flatnonzero(ask)
     named = np.array([labels[i] or "" for i in same])[rows]
-    pairs, limit = _near_pairs(details[rows], named)
+    pairs, limit = _near_pairs(details[rows], some[rows], named)
     inside = np.asarray(rows[pairs], np.int64)
     alike = components(len(some), np.vstack([inside, _chains(pixels)]))
     return Near(np.asarray(same[alike[exact]], np.int64), np.asarray(same[inside], np.int64), limit)
@@ -108,16 +113,28 @@ def _chains(values: NDArray[np.int64]) -> Ints:
     return np.stack([order[:-1][equal], order[1:][equal]], axis=1)
 
 
-def _near_pairs(details: Floats, labels: NDArray[np.str_]) -> tuple[Ints, float]:
+def _near_pairs(details: Floats, looks: Floats, labels: NDArray[np.str_]) -> tuple[Ints, float]:
     """(P, 2) pairs of rows that are near, sorted, and the limit."""
     coarse = _coarse(details)
     candidates = _candidates(coarse)
+    fair = sizes(looks).min(1)[candidates].max(1) >= SMALL
+    candidates = candidates[fair & _same_colours(colours(looks), candidates)]
     if not len(candidates):
         return candidates, LIMIT
     limit = min(LIMIT, _limit(details, coarse, labels))
     left = unexplained(details, candidates, finish=2 * limit)
     near = left < limit
     return _unchained(details, labels, candidates[near], left[near], limit), limit
+
+
+def _same_colours(tones: Floats, pairs: Ints) -> NDArray[np.bool_]:
+    """(P,) whether colours differ in strength at most, or one picture has none."""
+    one, two = tones[pairs[:, 0]], tones[pairs[:, 1]]
+    square = (one**2).mean(1), (two**2).mean(1)
+    grey = np.minimum(*square) < GREY**2
+    likeness = (one * two).mean(1) / np.sqrt(np.maximum(square[0] * square[1], 1e-9))
+    alike = ((one - two) ** 2).mean(1) < TINGE**2
+    return np.asarray(grey | alike | (likeness > HUE))
 
 
 def _coarse(details: Floats) -> Floats:
