@@ -30,7 +30,7 @@ import numpy as np
 
 from regraft.errors import BundleError
 from regraft.files import digest, digest_file, put_folder, reason, visible, whole_folder
-from regraft.schema import BundleConfig, check, no_switches
+from regraft.schema import BundleConfig, MetricsConfig, check
 from regraft.tensors import listed, strict_json
 
 FORMAT = 1
@@ -39,8 +39,8 @@ BACKBONE, CHECKSUMS = "backbone.safetensors", "checksums.json"
 NEEDED = {CONFIG, HEAD, METRICS, CARD}
 MOST_WEIGHT_BYTES = 64 * 2**30
 #: The most bytes a file may have and still be read into memory; weights are streamed. JSON grows
-#: up to twenty times when it is read.
-MOST_BYTES = {CONFIG: 2**24, METRICS: 2**24, CARD: 2**20, HEAD: 2**30, CHECKSUMS: 2**16}
+#: up to thirty times when it is read.
+MOST_BYTES = {CONFIG: 10 * 2**20, METRICS: 10 * 2**20, CARD: 2**20, HEAD: 2**30, CHECKSUMS: 2**16}
 #: The most bytes of the header of a tensor file, and the most tensors.
 HEAD_HEADER, WEIGHTS_HEADER = (2**16, 256), (2**22, 20_000)
 
@@ -79,6 +79,7 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
     from safetensors.numpy import save
 
     check(BundleConfig, bundle.config, CONFIG)
+    check(MetricsConfig, bundle.metrics, METRICS)
     if folder.exists():
         raise BundleError(f"{folder} exists; name a folder that does not, or remove it.")
     arrays = {name: np.ascontiguousarray(array) for name, array in bundle.arrays.items()}
@@ -147,9 +148,7 @@ def read(folder: Path) -> Bundle:
         raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}.")
     check(BundleConfig, config, str(folder / CONFIG))
     metrics = _json(folder, METRICS, _checked(folder, METRICS, sums))
-    if not isinstance(metrics, dict):
-        raise BundleError(f"{folder / METRICS} must be a table.")
-    no_switches(metrics, str(folder / METRICS))
+    check(MetricsConfig, metrics, str(folder / METRICS))
     card = _text(folder, CARD, _checked(folder, CARD, sums))
     arrays = _arrays(folder, _checked(folder, HEAD, sums, header=HEAD_HEADER))
     weights = None
@@ -202,10 +201,11 @@ def _opened(folder: Path, name: str, most: int) -> Iterator[tuple[BufferedReader
         raise BundleError(
             f"{folder} is not a regraft bundle: its {name} cannot be read ({problem.strerror})."
         ) from problem
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(handle)
+        raise BundleError(f"{path} must be a plain file.")
     with os.fdopen(handle, "rb") as file:
-        state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            raise BundleError(f"{path} must be a plain file.")
         if state.st_size > most:
             raise BundleError(f"{path} has {state.st_size} bytes, more than the {most} allowed.")
         yield file, state.st_size

@@ -12,6 +12,7 @@ from regraft.inputs import spec_from
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=400)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -93,6 +94,42 @@ class BundleConfig(Strict):
         return self
 
 
+class Loose(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class TrainMetrics(Loose):
+    n: Count
+
+
+class ValidationMetrics(Loose):
+    kind: Short
+    n: Count
+    accuracy: Share | None
+    log_loss: float | None
+
+    @model_validator(mode="after")
+    def agree(self) -> ValidationMetrics:
+        if self.n and self.accuracy is None:
+            raise ValueError("accuracy must be a number where rows were scored")
+        return self
+
+
+class TestMetrics(Loose):
+    n: Count
+    accuracy: Share
+    accuracy_ci95: Annotated[list[Share] | tuple[Share, Share], Field(min_length=2, max_length=2)]
+
+
+class MetricsConfig(Loose):
+    """Of the scores what the card tells; the rest is for people."""
+
+    train: TrainMetrics
+    validation: ValidationMetrics | None
+    test: TestMetrics | None
+    test_part: Short
+
+
 #: Names that turn on code in other libraries. Nothing here would listen to them; whoever put them
 #: in a bundle hopes that something does.
 SWITCHES = frozenset(
@@ -101,7 +138,7 @@ SWITCHES = frozenset(
 )
 
 
-def check(model: type[Strict], data: Any, where: str) -> None:
+def check(model: type[BaseModel], data: Any, where: str) -> None:
     """Raise a BundleError that names the first field of `data` that `model` refuses."""
     try:
         model.model_validate(data)

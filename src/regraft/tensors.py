@@ -83,12 +83,16 @@ def strict_json(data: bytes) -> Any:
     """The value that some JSON spells, without the liberties that Python's reader takes.
 
     Raises:
-        ValueError: not UTF-8, not JSON, NaN or infinity, a key twice, or nested too deep.
+        ValueError: not UTF-8 (in an escape either), not JSON, NaN or infinity, a key twice, or
+            nested too deep.
     """
     try:
-        return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+        value = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    if b"\\u" in data:  # half a character can be spelled out, and never be written again
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
