@@ -196,25 +196,20 @@ def _unchained(
     """The pairs without those by which chains of half-alike pictures swallow a class.
 
     A group is let be if it is a small part of its classes, or if all its pictures are like the one
-    in its middle: copies of one picture are. Else only the nearer pairs hold, by halves.
+    in its middle: copies of one picture are. Else only pairs of half the limit hold: frames of a
+    clip are as near as that.
     """
-    sizes = Counter(labels.tolist())
-    for _ in range(3):
-        groups = components(len(details), pairs)
-        count = Counter(groups.tolist())
-        large = [group for group, size in count.items() if size > FEW]
-        cut = []
-        for group in large:
+    of_class = Counter(labels.tolist())
+    groups = components(len(details), pairs)
+    cut = []
+    for group, size in Counter(groups.tolist()).items():
+        if size > FEW:
             rows = np.flatnonzero(groups == group)
-            own = sum(sizes[label] for label in set(labels[rows].tolist()))
-            if len(rows) > LARGE * own and not _round(details, rows, pairs, limit):
+            own = sum(of_class[label] for label in set(labels[rows].tolist()))
+            if size > LARGE * own and not _round(details, rows, pairs, limit):
                 cut.append(group)
-        limit /= 2
-        keep = ~np.isin(groups[pairs[:, 0]], cut) | (left < limit)
-        if keep.all():
-            break
-        pairs, left = pairs[keep], left[keep]
-    return pairs
+    weak = np.isin(groups[pairs[:, 0]], cut) & (left >= limit / 2)
+    return pairs[~weak]
 
 
 def _round(details: Floats, rows: Ints, pairs: Ints, limit: float) -> bool:
