@@ -13,8 +13,12 @@ CLASSES = ("checks", "dots", "stripes")
 def picture(kind: str, seed: int, side: int = 48) -> Image.Image:
     """One RGB picture of a class, different for every seed."""
     random = np.random.default_rng([seed, CLASSES.index(kind)])
-    y, x = np.mgrid[:side, :side]
-    step = int(random.integers(5, 9))
+    down, right = np.mgrid[:side, :side] + random.uniform(0, 20, (2, 1, 1))
+    # Turned, shifted and of any width, so that no two are one picture in other colours.
+    angle = random.uniform(-0.4, 0.4)
+    x = right * np.cos(angle) + down * np.sin(angle) + side
+    y = down * np.cos(angle) - right * np.sin(angle) + side
+    step = random.uniform(5, 9)
     if kind == "stripes":
         mask = (x // step) % 2 == 0
     elif kind == "checks":

@@ -12,7 +12,6 @@ standard errors there and -0.8 to -3.3 where the crop is better.
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +19,9 @@ import numpy as np
 
 from regraft import heads
 from regraft.choose import better
-from regraft.errors import BadFile
-from regraft.features import Features, Pipeline, compute, tap_name
+from regraft.data.geometry import lost
+from regraft.data.look import sizes
+from regraft.features import LOOK, Features, Pipeline, compute, tap_name
 from regraft.heads.fitted import FittedHead
 from regraft.heads.folds import fair, folds
 from regraft.heads.rows import Joined
@@ -30,7 +30,6 @@ from regraft.parts import Parts, numbers
 
 MOST_COMPARED = 512  # training rows that are looked at in every geometry
 LEAST_COMPARED = 40  # rows below which a difference means nothing
-LOOKED_AT = 64  # pictures whose shapes are looked at
 LOSS = 0.1  # share of the area that a crop may lose at the median before others are tried
 ELONGATED = 1.1  # longer side over shorter at the median, above which pad and squash differ
 NOISE = 1.0  # standard errors by which another geometry must beat the backbone's own
@@ -89,33 +88,19 @@ def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: in
 
 def candidates(features: Features, spec: ImageSpec) -> list[str]:
     """The geometries that show these pictures in different ways, the backbone's own first."""
-    from regraft.data.geometry import lost
-
-    shapes = _shapes(features, spec)
-    if not shapes:
-        return [spec.geometry]
+    shapes, counts = np.unique(sizes(features.rows[LOOK][:]), axis=0, return_counts=True)
     cropped = replace(spec, geometry="crop")
-    loss = statistics.median(lost(height, width, cropped) for height, width in shapes)
-    goal = spec.size[1] / spec.size[0]
-    stretch = [max(r, 1 / r) for r in (width / height / goal for height, width in shapes)]
-    names = ["crop", "squash"] if loss > LOSS else [spec.geometry]
-    if statistics.median(stretch) > ELONGATED:
+    loss = [lost(height, width, cropped) for height, width in shapes.tolist()]
+    ratio = shapes[:, 1] / shapes[:, 0] * spec.size[0] / spec.size[1]
+    names = ["crop", "squash"] if _median(loss, counts) > LOSS else [spec.geometry]
+    if _median(np.maximum(ratio, 1 / ratio), counts) > ELONGATED:
         names = ["crop", "squash", "pad"]
     return [spec.geometry, *(name for name in names if name != spec.geometry)]
 
 
-def _shapes(features: Features, spec: ImageSpec) -> list[tuple[int, int]]:
-    """(height, width) of some pictures, up to a common factor, spread over all."""
-    from regraft.data.decode_image import proportions
-
-    n = len(features.examples)
-    shapes = []
-    for place in np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int)):
-        try:
-            shapes.append(proportions(features.examples[place].read()))
-        except (BadFile, OSError):  # its features are cached, and it has changed or gone since
-            continue
-    return shapes
+def _median(values: Any, counts: np.ndarray) -> float:
+    """The median of `values`, each as often as `counts` says."""
+    return float(np.median(np.repeat(np.asarray(values), counts)))
 
 
 def _some(labels: np.ndarray, parts: Parts, seed: int) -> np.ndarray:

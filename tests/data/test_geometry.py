@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from regraft.data import resize as resizing
-from regraft.data.decode_image import fitted, proportions
+from regraft.data.decode_image import fitted
 from regraft.data.geometry import box_of, inside, lost, needed, resized
 from regraft.inputs import ImageSpec
 
@@ -137,11 +135,3 @@ def test_what_a_crop_loses() -> None:
     assert lost(1000, 1000, ImageSpec((224, 224))) == pytest.approx(1 - 0.875**2, abs=0.01)
     assert lost(100, 1000, ImageSpec((224, 224))) == pytest.approx(0.923, abs=0.01)
     assert lost(100, 1000, ImageSpec((224, 224), geometry="pad")) == 0.0
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_proportions_without_decoding_it_all(kind) -> None:
-    out = io.BytesIO()
-    Image.fromarray(picture_of(300, 900)).save(out, kind)
-    height, width = proportions(out.getvalue())
-    assert width / height == pytest.approx(3.0, rel=0.03)
