@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import platform
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("regraft")
 
 GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"  # OpenVINO writes the second beside the first
+
+
+def runtime() -> Any:
+    """The package openvino, without the telemetry that it sends as soon as it is imported.
+
+    It counts its uses in the user's home and reports them to a web analytics service from a process
+    of its own. Without the package `openvino_telemetry` it does neither.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 class OpenVinoEngine:
@@ -58,8 +71,7 @@ class OpenVinoEngine:
     def open(
         self, trunk: Trunk, folder: Path, *, device: str, precision: str, threads: int
     ) -> OpenVinoSession:
-        import openvino as ov
-
+        ov = runtime()
         core = ov.Core()
         read, built = read_trunk(core, trunk, folder)
         graph = keep_outputs(read, trunk)
@@ -83,8 +95,7 @@ class OpenVinoSession:
     """A compiled trunk with a queue of requests in flight."""
 
     def __init__(self, compiled: Any, threads: int, built: bool) -> None:
-        import openvino as ov
-
+        ov = runtime()
         self.built = built
         # Two requests per stream: one runs while the next one's pixels are copied in.
         self._queue = ov.AsyncInferQueue(compiled, 2 * threads)
@@ -135,8 +146,7 @@ def read_trunk(core: Any, trunk: Trunk, folder: Path) -> tuple[Any, bool]:
 
 def keep_outputs(graph: Any, trunk: Trunk) -> Any:
     """`graph` with the wanted outputs of `trunk`, in that order."""
-    import openvino as ov
-
+    ov = runtime()
     sources = dict(zip(trunk.outputs, graph.outputs, strict=True))
     wanted = [sources[name].get_node().input_value(0) for name in trunk.wanted]
     return ov.Model(wanted, graph.get_parameters(), "trunk")
@@ -150,9 +160,9 @@ def convert(trunk: Trunk, folder: Path) -> None:
     """
     import warnings
 
-    import openvino as ov
     import torch
 
+    ov = runtime()
     example = tuple(torch.from_numpy(array) for array in batch_of_one(trunk.example))
     module = trunk.build().eval()
     with warnings.catch_warnings(), torch.no_grad():
