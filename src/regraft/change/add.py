@@ -106,7 +106,7 @@ def add(
                 "cache": features.counts.json(),
             },
         )
-        return written(held, built, rows, change, place)
+        return written(held, built, rows, change, place, idle=not new.rows.rows and not tune)
 
 
 def _sorted(run: Opened, features: Features, root: str) -> _Sorted:

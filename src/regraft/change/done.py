@@ -65,8 +65,12 @@ def written(
     out: Path | None,
     beside: dict[str, bytes] | None = None,
     earlier: list[dict[str, Any]] | None = None,
+    idle: bool = False,
 ) -> Run:
-    """Write the changed run, in the place of the old one or to `out`, and return it."""
+    """Write the changed run, in the place of the old one or to `out`, and return it.
+
+    An `idle` change, which changes nothing, is told of and not written in the old one's place.
+    """
     folder = out or run.folder
     before = run.report.get("changes", []) if earlier is None else earlier
     report = _report(run, built, rows) | {
@@ -78,10 +82,10 @@ def written(
     contents = Contents(
         built.model, report, settings, [], rows, built.sums, run.weights, beside or {}
     )
-    if out is None:
-        rewrite_run(folder, contents)
-    else:
+    if out is not None:
         write_run(folder, contents)
+    elif not idle:
+        rewrite_run(folder, contents)
     return Run(built.model, report, settings, [], rows, lambda: built.sums, folder)
 
 

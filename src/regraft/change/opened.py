@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from regraft.ledger import Ledger
 from regraft.model import Model, load, taps
 from regraft.record import BUNDLE, REPORT, SETTINGS, resolved
 from regraft.run import Run
+
+PATIENCE = 2.0  # seconds to wait for another change of the same run
 
 
 @dataclass(frozen=True)
@@ -214,14 +217,30 @@ def alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
+        if not _locked(handle):
             raise OptionError(
                 f"{folder} is being changed by another process; try again when it is done."
-            ) from problem
+            )
         if not os.path.samestat(os.fstat(handle), folder.stat()):
             raise OptionError(f"{folder} was changed by another process just now; try again.")
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of an open folder, waiting up to `PATIENCE` seconds for it.
+
+    A moment, since a program that some thread has just started may hold our own handles until it
+    runs, and not longer, since a change may take minutes.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        else:
+            return True

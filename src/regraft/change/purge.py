@@ -21,7 +21,8 @@ from regraft.files import sync
 
 PENDING = "purge.json"
 PIECE = 1 << 24  # bytes that are searched at a time
-ANCHOR = 8  # first bytes of what is searched for, looked up before all of it is compared
+ANCHOR = 8  # bytes of what is searched for, looked up before all of it is compared
+LEAST_BYTES = 32  # of a row of activations that is searched for
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 Hit = tuple[int, bytes]  # where, and what
 
@@ -86,7 +87,10 @@ def settle(folder: Path) -> None:
 
 
 def rows_of(digests: Collection[str]) -> list[bytes]:
-    """The cached activations of some contents, each output's row as its bytes, if not all zero."""
+    """The cached activations of some contents, each output's row as its bytes.
+
+    Rows that are short or say next to nothing, all zeros perhaps, would be found anywhere.
+    """
     wanted = {bytes.fromhex(one) for one in digests}
     found = set()
     for path, _, _ in entries():
@@ -101,7 +105,7 @@ def rows_of(digests: Collection[str]) -> list[bytes]:
             if name != KEYS and places:
                 array = segment.array(name)
                 found |= {np.ascontiguousarray(array[n]).tobytes() for n in places}
-    return sorted(row for row in found if any(row))
+    return sorted(row for row in found if len(row) >= LEAST_BYTES and len(set(row)) >= ANCHOR)
 
 
 def prove(
@@ -121,6 +125,7 @@ def prove(
     """
     raw = [bytes.fromhex(one) for one in digests]
     patterns = [*raw, *(one.encode() for one in digests), *rows]
+    search = Patterns(patterns)
     own = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != PENDING]
     cached = [path for path, _, _ in entries() if path.is_file()]
     found: list[str] = []
@@ -128,7 +133,7 @@ def prove(
     for path in (*own, *cached):
         try:
             size += path.stat().st_size
-            hits = list(_search(path, patterns))
+            hits = list(_search(path, search))
         except OSError:  # cleared by another process just now
             continue
         twins = _twins(path, hits, set(rows)) if hits else set()
@@ -145,53 +150,62 @@ def prove(
     return Proof(len(own) + len(cached), size, len(patterns) + len(names), ())
 
 
-def _search(path: Path, patterns: Sequence[bytes]) -> Iterator[Hit]:
+def _search(path: Path, patterns: Patterns) -> Iterator[Hit]:
     """Every place of every pattern in a file, piece by piece."""
-    longest = max(map(len, patterns), default=0)
-    by_anchor: dict[bytes, list[bytes]] = {}
-    for pattern in patterns:
-        by_anchor.setdefault(pattern[:ANCHOR], []).append(pattern)
-    if not by_anchor or path.stat().st_size < ANCHOR:
+    if path.stat().st_size < ANCHOR or not patterns.by_anchor:
         return
-    tables = _tables(list(by_anchor))
     data = np.memmap(path, np.uint8, "r")
     for start in range(0, data.size, PIECE):
-        piece = np.asarray(data[start : start + PIECE + longest])
-        for at in _candidates(piece, tables):
-            if at >= PIECE:
-                continue
-            for pattern in by_anchor.get(piece[at : at + ANCHOR].tobytes(), ()):
-                if piece[at : at + len(pattern)].tobytes() == pattern:
-                    yield start + int(at), pattern
+        first = max(0, start - patterns.longest)
+        piece = np.asarray(data[first : start + PIECE + patterns.longest])
+        for at in patterns.candidates(piece):
+            for pattern, inside in patterns.by_anchor[piece[at : at + ANCHOR].tobytes()]:
+                begin = int(at) - inside
+                here = start <= first + begin < start + PIECE
+                if here and piece[begin : begin + len(pattern)].tobytes() == pattern:
+                    yield first + begin, pattern
 
 
-def _tables(anchors: Sequence[bytes]) -> list[np.ndarray]:
-    """For each two bytes of the anchors, which pairs occur there: (65536,) bool each."""
-    words = np.frombuffer(b"".join(anchors), "<u2").reshape(len(anchors), ANCHOR // 2)
-    tables = []
-    for column in words.T:
-        table = np.zeros(1 << 16, bool)
-        table[column] = True
-        tables.append(table)
-    return tables
+class Patterns:
+    """What is searched for, all at once.
+
+    Of each pattern the eight bytes that differ most from each other are looked up first: a row of
+    activations may begin with zeros, which are everywhere.
+    """
+
+    def __init__(self, patterns: Sequence[bytes]) -> None:
+        self.longest = max(map(len, patterns), default=0)
+        self.by_anchor: dict[bytes, list[tuple[bytes, int]]] = {}
+        for pattern in patterns:
+            inside = _telling(pattern)
+            anchor = pattern[inside : inside + ANCHOR]
+            self.by_anchor.setdefault(anchor, []).append((pattern, inside))
+        self._anchors = np.frombuffer(b"".join(self.by_anchor), "<u8")
+        words = self._anchors.view("<u2").reshape(-1, ANCHOR // 2)
+        self._tables = np.zeros((ANCHOR // 2, 1 << 16), bool)
+        for table, column in zip(self._tables, words.T, strict=True):
+            table[column] = True
+
+    def candidates(self, piece: np.ndarray) -> np.ndarray:
+        """Places in `piece` (n,) uint8 where an anchor stands, sorted."""
+        found = []
+        for shift in (0, 1):
+            whole = (len(piece) - shift) // 2
+            words = np.frombuffer(piece[shift : shift + 2 * whole].tobytes(), "<u2")
+            at = np.flatnonzero(self._tables[0][words])
+            at = at[at + ANCHOR // 2 <= whole]
+            for step in range(1, ANCHOR // 2):
+                at = at[self._tables[step][words[at + step]]]
+            found.append(2 * at + shift)
+        places = np.sort(np.concatenate(found))
+        eight = piece[places[:, None] + np.arange(ANCHOR)]
+        return places[np.isin(np.ascontiguousarray(eight).view("<u8")[:, 0], self._anchors)]
 
 
-def _candidates(piece: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Places in `piece` (n,) uint8 whose bytes pass all tables, sorted."""
-    found = []
-    for shift in (0, 1):
-        whole = (len(piece) - shift) // 2
-        words = (
-            piece[shift : shift + 2 * whole].view("<u2")
-            if shift == 0
-            else (piece[shift : shift + 2 * whole].copy().view("<u2"))
-        )
-        at = np.flatnonzero(tables[0][words])
-        for step, table in enumerate(tables[1:], 1):
-            at = at[at + step < whole]
-            at = at[table[words[at + step]]]
-        found.append(2 * at + shift)
-    return np.sort(np.concatenate(found))
+def _telling(pattern: bytes) -> int:
+    """Where the eight bytes begin that have the most different values."""
+    starts = range(0, len(pattern) - ANCHOR + 1, 4)
+    return max(starts, key=lambda at: len(set(pattern[at : at + ANCHOR])))
 
 
 def _twins(path: Path, hits: Sequence[Hit], rows: set[bytes]) -> set[Hit]:

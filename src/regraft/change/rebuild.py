@@ -85,7 +85,7 @@ def rebuild(
     ]
     if same and not tune:
         head, known = run.model.head, run.model.metrics.get("validation")
-        fresh = True
+        fresh = bool(known and known["n"])
     else:
         head, known, fresh = _head(work)
     scores = {
@@ -146,9 +146,8 @@ def _from_rows(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
         made = heads.head(old.name, **options)
     else:
         made = heads.settled(old.name, settings)
-    train, held = rows.part(TRAIN), rows.part(VAL)
-    if {row.label for row in held} != set(rows.classes):
-        train, held = rows.learned, ()  # a class that nothing is held out of
+    held = calibrated_on(rows)
+    train = rows.part(TRAIN) if held else rows.learned
     x = _rows(work, train)
     fitted = fit_head(
         old.name,
@@ -216,9 +215,15 @@ def together(rows: Sequence[Row]) -> NDArray[np.int64] | None:
     return None if len(set(numbers.tolist())) == len(rows) else numbers.astype(np.int64)
 
 
+def calibrated_on(rows: Ledger) -> tuple[Row, ...]:
+    """The rows held out to calibrate on; none where a class is not among them."""
+    held = rows.part(VAL)
+    return held if {row.label for row in held} == set(rows.classes) else ()
+
+
 def shares(rows: Ledger, classes: Sequence[str]) -> NDArray[np.float64]:
     """(K,) how many rows of each class a run was calibrated on."""
-    held = rows.part(VAL) or rows.learned
+    held = calibrated_on(rows) or rows.learned
     counts = dict.fromkeys(classes, 0)
     for row in held:
         counts[row.label] += 1

@@ -24,6 +24,9 @@ from regraft.ledger import Ledger, Row
 from regraft.record import REPORT
 from regraft.run import Run
 
+#: Lists of file names that a change tells of.
+NAMES = ("already", "tested_on", "skipped")
+
 
 def remove(
     run: str | Path | Run,
@@ -73,13 +76,12 @@ def remove(
             built.recalibrated,
             time.perf_counter() - start,
             built.notes,
-            {"copies": len(out) - len({row.id for row in out if _asked(row, wanted)})},
+            {"copies": max(0, len(out) - len(wanted))},
         )
         traces = rows_of(digests)
-        earlier = _scrubbed(held, out)
-        done = written(held, built, rows, change, None, pending(digests), earlier)
+        done = written(held, built, rows, change, None, pending(digests), _nameless(held))
         purge(digests)
-        still = {row.id for row in rows.rows} | set(rows.classes)
+        still = {*(row.id for row in rows.rows), *rows.classes, *rows.sources, str(held.folder)}
         names = {row.id for row in out} - still
         proof = prove(held.folder, digests, names, traces)
         settle(held.folder)
@@ -109,10 +111,6 @@ def _read(ids: str | Path | Iterable[str]) -> list[str]:
     return found
 
 
-def _asked(row: Row, wanted: Sequence[str]) -> bool:
-    return row.id in wanted or row.digest in wanted
-
-
 def _digests(run: Opened, wanted: Sequence[str]) -> frozenset[str]:
     """The contents that are meant.
 
@@ -122,6 +120,7 @@ def _digests(run: Opened, wanted: Sequence[str]) -> frozenset[str]:
     by_id: dict[str, set[str]] = defaultdict(set)
     for row in run.ledger.rows:
         by_id[row.id].add(row.digest)
+        by_id[f"{run.ledger.sources[row.source]}/{row.id}"].add(row.digest)
     every = {row.digest for row in run.ledger.rows}
     found = set()
     for name in wanted:
@@ -133,11 +132,13 @@ def _digests(run: Opened, wanted: Sequence[str]) -> frozenset[str]:
                 + did_you_mean(name, by_id, 1)
             )
         elif len(by_id[name]) > 1:
-            digests = " or ".join(one[:12] + "…" for one in sorted(by_id[name]))
+            rows = [row for row in run.ledger.rows if row.id == name]
+            names = sorted({f"{run.ledger.sources[row.source]}/{row.id}" for row in rows})
+            longer = [visible(one) for one in names if len(by_id[one]) == 1]
+            told = longer if len(longer) > 1 else sorted(by_id[name])
             raise DataError(
-                f"'{visible(name)}' names {len(by_id[name])} files of {run.folder} from different "
-                f"data sets; give the digest of the one that is meant ({digests}; all of it, as in "
-                "trained.json)."
+                f"'{visible(name)}' means {len(by_id[name])} different files of {run.folder}: give "
+                f"{' or '.join(told)} instead."
             )
         else:
             found |= by_id[name]
@@ -220,25 +221,9 @@ def _needed(name: str, why: str) -> str:
     ).replace("..", ".")
 
 
-def _scrubbed(run: Opened, out: Sequence[Row]) -> list[dict[str, object]]:
-    """The earlier changes of the run, without the lists in which these files are named."""
-    names = {row.id for row in out}
-    kept = []
-    for change in run.report.get("changes", []):
-        kept.append(
-            {
-                key: [one for one in value if not _names(one, names)]
-                if isinstance(value, list)
-                else value
-                for key, value in change.items()
-            }
-        )
-    return kept
-
-
-def _names(value: object, names: set[str]) -> bool:
-    return (
-        value in names
-        if isinstance(value, str)
-        else (isinstance(value, dict) and value.get("file") in names)
-    )
+def _nameless(run: Opened) -> list[dict[str, object]]:
+    """The earlier changes of the run without the names of files, some of which may go now."""
+    changes = run.report.get("changes", [])
+    return [
+        {key: [] if key in NAMES else value for key, value in change.items()} for change in changes
+    ]
