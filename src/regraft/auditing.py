@@ -102,7 +102,8 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
         own: how many of its rows are `data`'s own.
     """
     both = (data,) if other is None else (data, other)
-    skipped = (*(skip for one in both for skip in one.skipped), *found.skipped)
+    bad = (*(skip for one in both for skip in one.skipped), *found.skipped)
+    skipped = tuple(sorted(bad, key=lambda skip: skip.file))
     used = len(found.examples)
     listed = sum(len(one.examples) for one in both)
     apart = listed - used - len(found.skipped)  # a test part that was not asked for

@@ -49,8 +49,17 @@ def from_folder(root: Path, shown: str) -> Dataset:
             examples.append(Example(name, path, readable(parts[depth]), split))
     if not examples:
         raise DataError(_no_classes(found, shown))
-    skipped += [Skipped(f"{readable(top)}/", "holds no image") for top in found.empty]
+    skipped += [Skipped(f"{name}/", "holds no image") for name in _empty(found, depth)]
     return finish(shown, examples, skipped, found.ignored)
+
+
+def _empty(found: Found, depth: int) -> list[str]:
+    """Folders without images where a part or, `depth` folders down, a class could be."""
+    tops = [name for name in found.empty if "/" not in name]
+    if not depth:
+        return tops
+    below = [name for name in found.empty if "/" in name]
+    return tops + [name for name in below if name.partition("/")[0] not in tops]
 
 
 def list_folder(root: Path, shown: str) -> Found:

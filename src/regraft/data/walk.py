@@ -29,7 +29,7 @@ class Found:
         files: (parts of the path below the root, path) of what may be an image.
         skipped: looks like an image or a folder of them, but cannot be used.
         ignored: how many entries are no images; a hidden folder counts once.
-        empty: top folders that hold no image at all, by name.
+        empty: folders of the first two levels that hold no image at all, by name.
         suffixes: how often each other suffix was seen, for error messages.
     """
 
@@ -60,14 +60,15 @@ def walk(root: Path) -> Found:
     with os.scandir(root) as first:
         todo: list[tuple[tuple[str, ...], os.DirEntry[str]]]
         todo = [((entry.name,), entry) for entry in first]
-    tops_with_images = set()
-    tops = {parts[0] for parts, entry in todo if entry.is_dir(follow_symlinks=False)}
+    folders: set[tuple[str, ...]] = set()
+    with_images: set[tuple[str, ...]] = set()
     while todo:
         parts, entry = todo.pop()
         name = "/".join(map(readable, parts))
         if is_litter(entry.name):
             found.ignored += 1
         elif entry.is_dir(follow_symlinks=False):
+            folders.add(parts[:2])
             try:
                 with os.scandir(entry.path) as inside:
                     todo.extend(((*parts, below.name), below) for below in inside)
@@ -79,9 +80,9 @@ def walk(root: Path) -> Found:
         elif reason := not_plain(os.lstat(entry.path).st_mode) if _odd(entry) else "":
             found.skipped.append(Skipped(name, reason))
         else:
-            tops_with_images.add(parts[0])
+            with_images |= {parts[:1], parts[:2]}
             found.files.append((parts, Path(entry.path)))
-    found.empty = sorted(t for t in tops - tops_with_images if not is_litter(t))
+    found.empty = sorted("/".join(map(readable, parts)) for parts in folders - with_images)
     return found
 
 

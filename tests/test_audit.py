@@ -1,0 +1,360 @@
+"""The audit: counts add up, and what is wrong is named, each kind by files that have it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import regraft
+from regraft.auditing import audit, check_most_bad, examine
+from regraft.backbones.info import Tap
+from regraft.data import images
+from regraft.errors import DataError, OptionError
+from regraft.features import LOOK, compute, pipeline
+from regraft.findings import Audit
+from tests.data.drawn import saved
+from tests.data.scenes import copies, jpeg, scene
+from tests.nets import small
+
+PER_CLASS = 6
+
+
+def fill(folder: Path, start: int, count: int = PER_CLASS) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (folder / f"{number}.jpg").write_bytes(jpeg(scene(start + number)))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clean")
+    fill(root / "ant", 0)
+    fill(root / "bee", 100)
+    return root
+
+
+@pytest.fixture
+def flat(clean: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(clean, tmp_path / "flat")
+
+
+@pytest.fixture
+def parted(clean: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "parted"
+    shutil.copytree(clean, root / "train")
+    for part, start in (("val", 200), ("test", 300)):
+        fill(root / part / "ant", start, 3)
+        fill(root / part / "bee", start + 50, 3)
+    return root
+
+
+def adds_up(found: Audit) -> None:
+    assert found.seen == found.used + len(found.skipped) + found.ignored
+    assert found.used == sum(sum(parts.values()) for parts in found.classes.values())
+    assert len(found.leaked) == found.used
+    assert set(found.json()) == {
+        "seen",
+        "used",
+        "skipped",
+        "ignored",
+        "classes",
+        "duplicates",
+        "leaks",
+        "conflicts",
+        "notes",
+    }
+
+
+def quiet(found: Audit) -> None:
+    assert (found.skipped, found.duplicates, found.leaks, found.conflicts) == ((), (), (), ())
+    assert found.notes == ()
+    assert found.groups is None
+    assert not found.leaked.any()
+    found.refuse(strict=True, most_bad=0)
+
+
+def test_clean_data(flat: Path, parted: Path) -> None:
+    for found in (audit(flat), audit(str(flat))):
+        adds_up(found)
+        quiet(found)
+        assert (found.seen, found.used, found.ignored) == (12, 12, 0)
+        assert found.classes == {"ant": {"unsplit": 6}, "bee": {"unsplit": 6}}
+    found = audit(parted)
+    assert found.classes["bee"] == {"train": 6, "val": 3, "test": 3}
+    assert (found.leaks, found.duplicates) == ((), ())
+
+
+def test_it_is_a_public_function() -> None:
+    assert regraft.audit is audit
+
+
+def test_a_second_audit_decodes_nothing(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with a decoder that cannot: all it needs is kept."""
+    from regraft.data import decode_image
+
+    first = audit(flat)
+
+    def fail(raw: bytes, spec: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(decode_image, "decode_with_look", fail)
+    assert audit(flat).json() == first.json()
+    fill(flat / "ant", 900, 1)  # 0.jpg is another picture now
+    with pytest.raises(AssertionError, match="decoded again"):
+        audit(flat)
+
+
+def test_every_file_is_counted_once(flat: Path) -> None:
+    ant, bee = flat / "ant", flat / "bee"
+    whole = (ant / "0.jpg").read_bytes()
+    (ant / "empty.jpg").write_bytes(b"")
+    (ant / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (ant / "page.png").write_text("<html>")
+    (ant / "really-png.jpg").write_bytes(saved(scene(20), "PNG"))
+    moving = [scene(seed) for seed in (21, 22)]
+    moving[0].save(bee / "moving.gif", save_all=True, append_images=moving[1:])
+    (bee / "link.jpg").symlink_to(ant / "0.jpg")
+    os.mkfifo(bee / "pipe.jpg")
+    (bee / ".hidden.jpg").write_bytes(whole)
+    (bee / "Thumbs.db").write_bytes(b"x")
+    (flat / "notes.txt").write_text("x")
+    (flat / "__MACOSX").mkdir()
+    (flat / "__MACOSX" / "._0.jpg").write_bytes(b"x")
+    (flat / "outside.jpg").write_bytes(jpeg(scene(23)))
+    (flat / "empty").mkdir()
+    found = audit(flat)
+    adds_up(found)
+    assert (found.used, found.ignored) == (14, 4)
+    reasons = {skip.file: skip.reason for skip in found.skipped}
+    assert list(reasons) == sorted(reasons)
+    assert reasons == {
+        "ant/empty.jpg": "empty file",
+        "ant/half.jpg": "truncated JPEG",
+        "ant/page.png": "HTML page, not an image",
+        "bee/link.jpg": "a link, not followed",
+        "bee/pipe.jpg": "a pipe, not a file",
+        "empty/": "holds no image",
+        "outside.jpg": "lies outside the class folders",
+    }
+    assert [note for note in found.notes if "'empty' holds no image" in note]
+
+
+def test_duplicates_exact_and_near(flat: Path) -> None:
+    shutil.copy(flat / "ant" / "1.jpg", flat / "ant" / "copy.jpg")
+    (flat / "bee" / "cut.jpg").write_bytes(copies(scene(102))["cropped"])
+    found = audit(flat)
+    adds_up(found)
+    assert [one.json() for one in found.duplicates] == [
+        {"kind": "exact", "files": ["ant/1.jpg", "ant/copy.jpg"]},
+        {"kind": "near", "files": ["bee/2.jpg", "bee/cut.jpg"]},
+    ]
+    assert found.conflicts == ()
+    assert found.groups is not None
+    names = [e.id for e in images(flat).examples]
+    groups = dict(zip(names, found.groups.tolist(), strict=True))
+    assert groups["ant/1.jpg"] == groups["ant/copy.jpg"]
+    assert groups["bee/2.jpg"] == groups["bee/cut.jpg"]
+    assert len(set(groups.values())) == 12
+    found.refuse(strict=True)  # duplicates on one side are no fault
+
+
+def test_leaks_say_what_is_like_what(parted: Path) -> None:
+    """Exact before near, whatever else is alike; nothing of the training part is a leak."""
+    shutil.copy(parted / "train/ant/0.jpg", parted / "test/ant/copy.jpg")
+    (parted / "test/bee/again.jpg").write_bytes(copies(scene(100))["saved again"])
+    (parted / "val/bee/frame.jpg").write_bytes(copies(scene(101))["the next frame"])
+    (parted / "test/ant/val.jpg").write_bytes(copies(scene(200))["darker"])
+    found = audit(parted)
+    adds_up(found)
+    by_file = {one.file: one.json() for one in found.leaks}
+    assert by_file == {
+        "test/ant/copy.jpg": leak("exact", "test/ant/copy.jpg", "test", "train/ant/0.jpg", "train"),
+        "test/ant/val.jpg": leak("near", "test/ant/val.jpg", "test", "val/ant/0.jpg", "val"),
+        "test/bee/again.jpg": leak(
+            "near", "test/bee/again.jpg", "test", "train/bee/0.jpg", "train"
+        ),
+        "val/bee/frame.jpg": leak("near", "val/bee/frame.jpg", "val", "train/bee/1.jpg", "train"),
+    }
+    names = [e.id for e in images(parted).examples]
+    assert {names[i] for i in np.flatnonzero(found.leaked)} == set(by_file)
+    with pytest.raises(DataError, match=r"4 files to choose or test on are known .* --strict"):
+        found.refuse(strict=True)
+    found.refuse()
+
+
+def leak(kind: str, file: str, part: str, like: str, like_part: str) -> dict[str, str]:
+    return {"kind": kind, "file": file, "part": part, "like": like, "like_part": like_part}
+
+
+def test_data_to_test_on_are_compared_and_win_over_the_own_test_part(
+    parted: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    fill(other / "ant", 500, 3)
+    (other / "ant" / "leak.jpg").write_bytes(copies(scene(100))["half the size"])
+    found = audit(parted, test=other)
+    adds_up(found)
+    assert found.seen == 12 + 6 + 6 + 4
+    assert found.ignored == 6
+    assert "6 images of the data's own test part are not used" in found.notes[0]
+    assert found.classes["ant"] == {"train": 6, "val": 3, "test": 4}
+    (only,) = found.leaks
+    assert only.json() == leak("near", "ant/leak.jpg", "test", "train/bee/0.jpg", "train")
+
+
+def test_groups_of_the_data_leak_and_join(parted: Path) -> None:
+    """Patient 0 is in training and in the test part."""
+    data = images(parted)
+    patients = [replace(e, group=f"p{Path(e.id).stem}") for e in data.examples]
+    found = audit(replace(data, examples=tuple(patients)))
+    adds_up(found)
+    assert {one.kind for one in found.leaks} == {"group"}
+    assert {one.part for one in found.leaks} == {"val", "test"}
+    assert found.groups is not None
+    assert len(set(found.groups.tolist())) == 6
+    assert "is in the same group as train/ant/0.jpg" in found.leaks[0].line()
+    by_pattern = audit(parted, group=r"(\d+)\.jpg")
+    assert by_pattern.json() == found.json()
+
+
+def test_near_duplicates_and_groups_join_into_one(flat: Path) -> None:
+    """a is near b, b is in the group of c: all three stay on one side."""
+    (flat / "ant" / "near.jpg").write_bytes(copies(scene(0))["brighter"])
+    data = images(flat)
+    named = {"ant/near.jpg": "g", "bee/0.jpg": "g"}
+    found = audit(
+        replace(data, examples=tuple(replace(e, group=named.get(e.id, "")) for e in data.examples))
+    )
+    assert found.groups is not None
+    groups = dict(zip([e.id for e in data.examples], found.groups.tolist(), strict=True))
+    assert groups["ant/0.jpg"] == groups["ant/near.jpg"] == groups["bee/0.jpg"]
+    assert len(set(groups.values())) == 11
+
+
+def test_conflicts(flat: Path) -> None:
+    shutil.copy(flat / "ant" / "0.jpg", flat / "bee" / "wrong.jpg")
+    (flat / "ant" / "wrong.jpg").write_bytes(copies(scene(103))["in grey"])
+    found = audit(flat)
+    adds_up(found)
+    assert [one.json() for one in found.conflicts] == [
+        {"kind": "exact", "files": ["ant/0.jpg", "bee/wrong.jpg"], "labels": ["ant", "bee"]},
+        {"kind": "near", "files": ["ant/wrong.jpg", "bee/3.jpg"], "labels": ["ant", "bee"]},
+    ]
+    with pytest.raises(DataError, match=r"2 pictures have more than one label: exact: ant/0\.jpg"):
+        found.refuse(strict=True)
+    found.refuse()
+
+
+def test_bad_files_are_refused_when_strict_or_too_many(flat: Path) -> None:
+    for number in range(4):
+        (flat / "ant" / f"bad{number}.jpg").write_bytes(b"")
+    found = audit(flat)
+    found.refuse()
+    found.refuse(most_bad=4 / 16)
+    with pytest.raises(DataError, match=r"4 of 16 files .* \(4 times 'empty file'\), more than"):
+        found.refuse(most_bad=0.2)
+    with pytest.raises(DataError, match=r"4 files cannot be used, the first is 'ant/bad0\.jpg'"):
+        found.refuse(strict=True)
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(OptionError, match="--most-bad must be a share from 0 to 1"):
+            check_most_bad(wrong)
+
+
+def notes_of(root: Path) -> str:
+    found = audit(root)
+    adds_up(found)
+    return "\n".join(found.notes)
+
+
+def test_one_class_and_one_example(tmp_path: Path) -> None:
+    fill(tmp_path / "a" / "only", 0, 1)
+    said = notes_of(tmp_path / "a")
+    assert "only one class to learn, 'only'" in said
+    assert "the class 'only' has one image to learn from only" in said
+
+
+def test_all_files_bad(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(b"text")
+    found = audit(tmp_path)
+    adds_up(found)
+    assert (found.used, len(found.skipped)) == (0, 2)
+    assert found.classes == {"ant": {}, "bee": {}}
+    assert "no image can be read" in found.notes[-1]
+    assert found.groups is None
+    with pytest.raises(DataError, match="2 of 2 files cannot be used"):
+        found.refuse()
+
+
+def test_a_class_whose_files_are_all_bad(flat: Path) -> None:
+    (flat / "rotten").mkdir()
+    (flat / "rotten" / "0.jpg").write_bytes(b"")
+    assert "no file of the class 'rotten' can be read" in notes_of(flat)
+    assert audit(flat).classes["rotten"] == {"unsplit": 0}
+
+
+def test_empty_class_folders_below_parts_are_named_too(parted: Path) -> None:
+    (parted / "train" / "wasp").mkdir()
+    (parted / "test" / "wasp" / "deep").mkdir(parents=True)
+    found = audit(parted)
+    adds_up(found)
+    assert [skip.file for skip in found.skipped] == ["test/wasp/", "train/wasp/"]
+
+
+def test_a_class_that_training_lacks(parted: Path) -> None:
+    fill(parted / "test" / "wasp", 700, 2)
+    assert "the class 'wasp' is to be tested on but has no image to learn from" in notes_of(parted)
+
+
+def test_imbalance_and_few(tmp_path: Path) -> None:
+    fill(tmp_path / "many", 0, 42)
+    fill(tmp_path / "few", 100, 2)
+    said = notes_of(tmp_path)
+    assert "far from balanced: 42 images of 'many' and 2 of 'few'" in said
+    assert "the class 'few' has fewer than 5 images" in said
+
+
+def test_identical_pictures(tmp_path: Path) -> None:
+    for number, kind in enumerate(("PNG", "BMP", "PNG")):
+        folder = tmp_path / "ab"[number % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.{kind.lower()}").write_bytes(saved(Image.new("RGB", (60, 60)), kind))
+    assert "all images are the same picture" in notes_of(tmp_path)
+    found = audit(tmp_path)
+    assert found.groups is not None
+    assert len(set(found.groups.tolist())) == 1
+
+
+def test_tiny_and_elongated_pictures(flat: Path) -> None:
+    scene(31, 20, 25).save(flat / "ant" / "tiny.png")
+    scene(32, 900, 100).save(flat / "ant" / "long.png")
+    said = notes_of(flat)
+    assert "1 image is under 32 pixels high or wide (the smallest, ant/tiny.png, 20 x 25)" in said
+    assert "1 image is more than 3 times as long as wide" in said
+    assert "ant/long.png, 900 x 100" in said
+
+
+def test_wrong_arguments(flat: Path) -> None:
+    with pytest.raises(DataError, match="no such folder or table"):
+        audit(flat / "nowhere")
+    with pytest.raises(OptionError, match="--threads must be 1 or more, got 0"):
+        audit(flat, threads=0)
+
+
+def test_the_same_is_found_in_the_pass_of_a_fit(flat: Path) -> None:
+    """With a backbone's features, and with such as have no looks."""
+    shutil.copy(flat / "ant" / "1.jpg", flat / "ant" / "copy.jpg")
+    (flat / "bee" / "cut.jpg").write_bytes(copies(scene(102))["cropped"])
+    data = images(flat)
+    features = compute(data.examples, pipeline(small(side=64), [Tap(3)], engine="reference"))
+    assert examine(data, None, features, len(features.examples)).json() == audit(flat).json()
+    bare = {name: rows for name, rows in features.rows.items() if name != LOOK}
+    found = examine(data, None, replace(features, rows=bare), len(features.examples))
+    assert [one.kind for one in found.duplicates] == ["exact"]
