@@ -74,7 +74,7 @@ def line(one: Prediction, top: int) -> str:
     if one.error:
         return f"{name}\terror: {one.error}"
     ranked = list(one.probabilities.items())[:top]
-    return f"{name}\t" + "\t".join(f"{label} {percent(value)}" for label, value in ranked)
+    return f"{name}\t" + "\t".join(f"{visible(label)} {percent(value)}" for label, value in ranked)
 
 
 def write_csv(path: Path, found: list[Prediction], classes: tuple[str, ...]) -> None:
