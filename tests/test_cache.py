@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +224,69 @@ def test_segment_name_is_its_content(tmp_path: Path) -> None:
     first = write_segment(tmp_path, raw, values(1))
     assert write_segment(tmp_path, raw, values(1)) == first
     assert [p.name for p in tmp_path.iterdir()] == [first.name]
+
+
+def test_what_is_purged_is_gone_from_every_pipeline_and_nothing_else(own_cache: Path) -> None:
+    for name in ("p", "q"):
+        shelf = Shelf(name)
+        shelf.add(keys(1, 2, 3), values(1, 2, 3))
+        shelf.add(keys(4), values(4))
+        shelf.add(keys(5, 6), values(5, 6))
+    assert cache.purge(keys(2, 4, 99)) == 4
+    for name in ("p", "q"):
+        shelf = Shelf(name)
+        assert [key in shelf for key in keys(1, 2, 3, 4, 5, 6)] == [1, 0, 1, 0, 1, 1]
+        for output, array in values(1, 3, 5, 6).items():
+            np.testing.assert_array_equal(shelf.rows(keys(1, 3, 5, 6), output)[:], array)
+        assert len(list(shelf.folder.iterdir())) == 2
+    for path, _, _ in entries():
+        assert not any(bytes.fromhex(key) in path.read_bytes() for key in keys(2, 4))
+    assert verify() == []
+    assert cache.purge(keys(2, 4)) == 0
+    assert cache.purge([]) == 0
+
+
+def test_a_purge_that_was_cut_short_is_finished_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever step fails, no row that stays is lost, and doing it again removes the rest."""
+    real_write, real_sync = cache.write_segment, cache.sync
+    for step in range(8):
+        name = f"p{step}"
+        shelf = Shelf(name)
+        shelf.add(keys(1, 2), values(1, 2))
+        shelf.add(keys(3, 4), values(3, 4))
+        left = [step]
+
+        def failing(real, left=left):
+            def call(*arguments):
+                if left[0] == 0:
+                    raise OSError(5, "the disk is gone")
+                left[0] -= 1
+                return real(*arguments)
+
+            return call
+
+        monkeypatch.setattr(cache, "write_segment", failing(real_write))
+        monkeypatch.setattr(cache, "sync", failing(real_sync))
+        done = False
+        with suppress(CacheError):
+            done = cache.purge(keys(2, 3)) > 0
+        monkeypatch.setattr(cache, "write_segment", real_write)
+        monkeypatch.setattr(cache, "sync", real_sync)
+        for key in keys(1, 4):
+            assert key in Shelf(name)
+        assert cache.purge(keys(2, 3)) == 0 or not done
+        assert [key in Shelf(name) for key in keys(1, 2, 3, 4)] == [1, 0, 0, 1]
+        clear()
+
+
+def test_what_is_rotten_goes_with_a_purge() -> None:
+    shelf = Shelf("p")
+    shelf.add(keys(1), values(1))
+    (path,) = shelf.folder.iterdir()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    cache.purge(keys(2))
+    assert not path.exists()

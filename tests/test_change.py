@@ -308,9 +308,7 @@ def test_merged_runs_are_one_fit(tmp_path: Path, net: Backbone, own_cache: Path)
             regraft.load(out, backbone=net).predict(data)
         check_exact(out, net, b)
     forget(own_cache)
-    with pytest.raises(
-        DataError, match=r"shares 1 files .* and 1 of their activations are no long"
-    ):
+    with pytest.raises(DataError, match=r"shares 1 files .* and 1 of their activations are no"):
         regraft.merge([tmp_path / "one", tmp_path / "two"], out=tmp_path / "no", backbone=net)
     assert not (tmp_path / "no").exists()
 

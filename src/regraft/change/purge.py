@@ -17,7 +17,7 @@ import numpy as np
 
 from regraft.cache import KEYS, Segment, entries, purge
 from regraft.errors import BundleError, CacheError
-from regraft.files import sync
+from regraft.files import sweep, sync
 
 PENDING = "purge.json"
 PIECE = 1 << 24  # bytes that are searched at a time
@@ -65,6 +65,7 @@ def finish(folder: Path) -> None:
         BundleError: the list of it is not what was written.
         CacheError: the cache cannot be changed.
     """
+    sweep(folder.absolute().parent)  # the old run, if a crash left it
     path = folder / PENDING
     if not path.exists():
         return
