@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import regraft
+from regraft.cli import run as command
 from regraft.errors import DataError
 from tests.data.drawn import SPEC, rows, saved
 from tests.hostile import GOOD, LEVELS, Hostile, build
@@ -23,11 +24,12 @@ from tests.nets import small
 
 MEMORY = 600_000_000  # bytes more than the good files alone need
 
-#: Fits the good files, then all of them, and writes what was opened, how much memory that took and
-#: what the report says.
+#: Fits the good files, then audits and fits all of them; prints the audit, and writes what was
+#: opened, how much memory that took and what the report says.
 WATCHED = """
 import json, os, resource, sys
 import regraft
+from regraft.cli import run as command
 from tests.nets import small
 
 root, good, out = sys.argv[1:]
@@ -44,6 +46,7 @@ net = small()
 regraft.fit(good, net, threads=2)
 before = peak()
 sys.addaudithook(hook)
+assert command(["audit", root, "--json", "--threads", "2"]) == 0
 run = regraft.fit(root, net, threads=2, most_bad=0.9)
 extra = peak() - before
 with open(out, "w") as file:
@@ -74,7 +77,8 @@ def watched(hostile: Hostile, tmp_path_factory: pytest.TempPathFactory) -> dict:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads((home / "out.json").read_text())
+    found = json.loads((home / "out.json").read_text())
+    return found | {"audit": json.loads(done.stdout)}
 
 
 def test_there_is_something_to_try(hostile: Hostile) -> None:
@@ -103,6 +107,22 @@ def test_the_counts_add_up(hostile: Hostile, watched) -> None:
     assert audit["seen"] == audit["used"] + len(audit["skipped"]) + audit["ignored"]
     assert report["train"]["n"] + report["test"]["n"] == audit["used"]
     assert report["classes"] == ["checks", "dots"]
+
+
+def test_the_audit_alone_says_the_same(hostile: Hostile, watched) -> None:
+    audit, fitted = watched["audit"], watched["report"]["audit"]
+    for what in ("seen", "used", "skipped", "ignored", "classes", "duplicates"):
+        assert audit[what] == fitted[what]
+    assert audit["classes"]["checks"]["unsplit"] == GOOD // 2
+    assert audit["classes"]["dots"]["unsplit"] == GOOD // 2 + len(hostile.used)
+
+
+@pytest.mark.parametrize("how", [["--strict"], ["--most-bad", "0.1"]])
+def test_the_audit_refuses_on_the_command_line(how, hostile: Hostile, capsys) -> None:
+    assert command(["audit", str(hostile.root), *how]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert str(len(hostile.skipped)) in last
 
 
 def test_memory_stays_bounded(watched) -> None:

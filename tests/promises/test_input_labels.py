@@ -19,7 +19,7 @@ from tests.nets import small
 ODD = [
     "a/b", "..", ".", "\U0001f41d", "two\nlines", "<script>alert(1)</script>", "con", "x" * 120,
     "=1+1", "NA", "null", "01", "1.0", "TRUE", "%2e%2e", unicodedata.normalize("NFC", "é"),
-    unicodedata.normalize("NFD", "é"), "\u202eabc", "-rf", 'quo"te',
+    unicodedata.normalize("NFD", "é"), "\u202eabc", "-rf", 'quo"te', "[/red]", "[bold]",
 ]  # fmt: skip
 
 
@@ -119,8 +119,8 @@ def test_any_label_comes_back_from_the_command_line(odd: Path, tmp_path: Path) -
     how = ["--backbone", "test_resnet", "--weights", "random", "--size", "32", "--head", "ridge"]
     report = shell.json("fit", odd / "labels.csv", "--out", "run", *how)
     assert report["classes"] == sorted(ODD)
-    said = shell.json("predict", "run", odd / "pictures", "--top", "20")["predictions"]
-    assert len(said) == 60
+    said = shell.json("predict", "run", odd / "pictures", "--top", "30")["predictions"]
+    assert len(said) == 3 * len(ODD)
     assert all(set(one["probabilities"]) == set(ODD) for one in said)
     shell("predict", "run", odd / "pictures", "--csv", "out.csv")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as table:
@@ -128,5 +128,8 @@ def test_any_label_comes_back_from_the_command_line(odd: Path, tmp_path: Path) -
     assert {row["label"] for row in rows} == {one["label"] for one in said}
     assert list(rows[0]) == ["file", "label", "error", *sorted(ODD)]
     shown = shell("predict", "run", odd / "pictures").stdout
-    assert shown.count("\n") == 60, "a line break in a label is spelled out"
+    assert shown.count("\n") == 3 * len(ODD), "a line break in a label is spelled out"
     assert "\u202e" not in shown
+    scores = shell("evaluate", "run/bundle", odd / "labels.csv").stdout
+    assert "[/red]" in scores, "no label is taken for a style"
+    assert "two\\nlines" in scores

@@ -34,6 +34,7 @@ def command(
 def show(scores: dict[str, Any]) -> None:
     """Scores for people, on stdout."""
     from rich.table import Table
+    from rich.text import Text
 
     if scores["balanced_accuracy"] is None:
         unknown = ", ".join(map(visible, scores["unknown"]))
@@ -49,7 +50,7 @@ def show(scores: dict[str, Any]) -> None:
     for row in scores["per_class"]:
         numbers = (row["precision"], row["recall"], row["f1"])
         cells = ["" if value is None else f"{value:.3f}" for value in numbers]
-        table.add_row(row["label"], str(row["n"]), *cells)
+        table.add_row(Text(visible(row["label"])), str(row["n"]), *cells)
     console().print(table)
     for file in scores["skipped"]:
         print(f"left out {visible(file['file'])}: {file['reason']}")
