@@ -183,7 +183,7 @@ def test_leaks_say_what_is_like_what(parted: Path) -> None:
     }
     names = [e.id for e in images(parted).examples]
     assert {names[i] for i in np.flatnonzero(found.leaked)} == set(by_file)
-    with pytest.raises(DataError, match=r"4 files to choose or test on are known .* --strict"):
+    with pytest.raises(DataError, match=r"4 images to test or choose on are known .* --strict"):
         found.refuse(strict=True)
     found.refuse()
 

@@ -157,36 +157,40 @@ class Audit:
     def _first_wrong(self) -> str:
         """What --strict refuses: the first of it in a clause, or an empty text."""
         if self.skipped:
-            first = self.skipped[0]
-            told = f"{len(self.skipped)} files cannot be used"
-            return f"{told}, the first is '{visible(first.file)}': {visible(first.reason)}"
+            first, count = self.skipped[0], len(self.skipped)
+            told = f"{count} files cannot be used, the first is" if count > 1 else "not usable is"
+            return f"{told} '{visible(first.file)}': {visible(first.reason)}"
         if self.leaks:
-            told = f"{len(self.leaks)} files to choose or test on are known from other parts"
-            return f"{told}: {self.leaks[0].line()}"
+            return self._known()
         if self.conflicts:
-            told = f"{len(self.conflicts)} pictures have more than one label"
-            return f"{told}: {self.conflicts[0].line()}"
+            return self._contradicting()
         return ""
+
+    def _known(self) -> str:
+        count = len(self.leaks)
+        told = (
+            f"{count} images to test or choose on are" if count > 1 else "an image to score on is"
+        )
+        return f"{told} known from training: {self.leaks[0].line()}"
+
+    def _contradicting(self) -> str:
+        count = len(self.conflicts)
+        told = f"{count} pictures have" if count > 1 else "1 picture has"
+        return f"{told} more than one label: {self.conflicts[0].line()}"
 
     def lines(self) -> list[str]:
         """Every kind of finding in one line, for a log."""
         out = [f"left out {visible(s.file)}: {visible(s.reason)}" for s in self.skipped]
         if self.leaks:
-            out.append(
-                f"{len(self.leaks)} images to test or choose on are known from training and not "
-                f"scored: {self.leaks[0].line()}{_more(len(self.leaks) - 1)}"
-            )
+            out.append(f"{self._known()}{_more(len(self.leaks) - 1)}; they are not scored")
         if self.conflicts:
-            out.append(
-                f"{len(self.conflicts)} pictures have more than one label: "
-                f"{self.conflicts[0].line()}{_more(len(self.conflicts) - 1)}"
-            )
+            out.append(self._contradicting() + _more(len(self.conflicts) - 1))
         if self.duplicates:
             files = sum(len(found.files) for found in self.duplicates)
             out.append(
-                f"{files} files hold only {len(self.duplicates)} different pictures and are kept "
-                f"on one side of every split: {self.duplicates[0].line()}"
-                f"{_more(len(self.duplicates) - 1)}"
+                f"{files} files hold only {len(self.duplicates)} different pictures, of which each "
+                "stays on one side where the data are divided here: "
+                f"{self.duplicates[0].line()}{_more(len(self.duplicates) - 1)}"
             )
         return out + list(self.notes)
 
