@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.cache import Rows
 from regraft.data import Dataset, Example
-from regraft.data.near import Near, near_groups
+from regraft.data.look import sizes
+from regraft.data.near import BLOCK, Near, near_groups
 from regraft.data.notes import notes
 from regraft.data.sources import labelled
 from regraft.data.split import joined
@@ -107,7 +109,7 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
     used = len(found.examples)
     listed = sum(len(one.examples) for one in both)
     apart = listed - used - len(found.skipped)  # a test part that was not asked for
-    looks = found.rows[LOOK][:] if LOOK in found.rows else None
+    looks = found.rows.get(LOOK)
     rows = _rows(found, own, other is not None, looks)
     parts = sorted(set(rows.parts), key=(TRAIN, VAL, TEST, UNSPLIT).index)
     names = sorted({*data.classes, *(str(e.label) for e in found.examples)})
@@ -125,7 +127,7 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
         duplicates=_duplicates(rows),
         leaks=leaks,
         conflicts=_conflicts(rows),
-        notes=notes(classes, skipped, looks, rows.files, rows.digests, apart),
+        notes=notes(classes, skipped, _sizes(looks), rows.files, rows.near.all_equal, apart),
         groups=rows.together(),
         leaked=leaked,
     )
@@ -161,7 +163,7 @@ class _Rows:
         return groups if len(np.unique(groups)) < len(groups) else None
 
 
-def _rows(found: Features, own: int, given: bool, looks: NDArray[np.float32] | None) -> _Rows:
+def _rows(found: Features, own: int, given: bool, looks: Rows | None) -> _Rows:
     examples = found.examples
     divided = given or any(e.split in (VAL, TEST) for e in examples)
     labels = [str(e.label) for e in examples]
@@ -173,6 +175,14 @@ def _rows(found: Features, own: int, given: bool, looks: NDArray[np.float32] | N
         [e.group for e in examples],
         near_groups(looks, found.digests, labels),
     )
+
+
+def _sizes(looks: Rows | None) -> NDArray[np.int64] | None:
+    """(N, 2) height and width of the stored pictures in pixels, read a block at a time."""
+    if looks is None or not len(looks):
+        return None
+    starts = range(0, len(looks), BLOCK)
+    return np.concatenate([sizes(looks[start : start + BLOCK]) for start in starts])
 
 
 def _members(values: Sequence[Any]) -> list[list[int]]:

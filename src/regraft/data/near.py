@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,25 @@ class Near:
     pairs: Ints
     limit: float
 
+    @property
+    def all_equal(self) -> bool:
+        """Whether all rows have equal bytes or pixels."""
+        return not len(self.pairs) and len(np.unique(self.groups)) == 1
 
-def near_groups(looks: Floats | None, digests: Sequence[str], labels: Sequence[str | None]) -> Near:
+
+class Looks(Protocol):
+    """(N, numbers) looks that lie in memory or on disk, read by an index."""
+
+    def __getitem__(self, which: Any, /) -> Any:
+        """The looks of those rows, in memory."""
+
+
+def near_groups(looks: Looks | None, digests: Sequence[str], labels: Sequence[str | None]) -> Near:
     """Groups of rows that are alike. The order of the rows changes nothing but their numbers.
 
     Args:
-        looks: (N, numbers) as `data.look` makes them; None where there are none.
+        looks: (N, numbers) as `data.look` makes them, read a block at a time; None where there
+            are none.
         digests: of each row's bytes.
         labels: of each row, to learn how near different things come.
     """
@@ -76,18 +90,60 @@ def near_groups(looks: Floats | None, digests: Sequence[str], labels: Sequence[s
     if looks is None or not len(digests):
         return Near(np.asarray(same[exact], np.int64), np.empty((0, 2), np.int64), 0.0)
     # One row for each content, in the order of the digests: so is all that follows.
-    some = np.asarray(looks[same], np.float32)
-    _, first, pixels = np.unique(prints(some), return_index=True, return_inverse=True)
-    details, spread = detail(greys(some))
-    ask = np.zeros(len(some), bool)
-    short = sizes(some).min(1)
-    ask[first] = (spread[first] >= PLAIN) & (short[first] >= SMALLEST) & (short.max() >= SMALL)
-    rows = np.flatnonzero(ask)
+    some = _Pictures.of(looks, same)
+    _, first, pixels = np.unique(some.prints, return_index=True, return_inverse=True)
+    ask = np.zeros(len(same), bool)
+    ask[first] = (some.spread[first] >= PLAIN) & (some.short[first] >= SMALLEST)
+    rows = np.flatnonzero(ask & bool((some.short >= SMALL).any()))
     named = np.array([labels[i] or "" for i in same])[rows]
-    pairs, limit = _near_pairs(details[rows], some[rows], named)
+    pairs, limit = _near_pairs(some.take(rows), named)
     inside = np.asarray(rows[pairs], np.int64)
-    alike = components(len(some), np.vstack([inside, _chains(pixels)]))
+    alike = components(len(same), np.vstack([inside, _chains(pixels)]))
     return Near(np.asarray(same[alike[exact]], np.int64), np.asarray(same[inside], np.int64), limit)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What is kept in memory of each picture: little, so that many fit.
+
+    Attributes:
+        looks: of all rows.
+        rows: (M,) which of them these pictures are.
+        prints: (M,) equal where the pixels are.
+        short: (M,) shorter sides in pixels.
+        spread: (M,) how much detail there is, in grey levels.
+        tones: (M, numbers) coarse colours.
+        coarse: (M, 144) of length 1, the detail at half the resolution.
+    """
+
+    looks: Looks
+    rows: Ints
+    prints: Ints
+    short: Ints
+    spread: Floats
+    tones: Floats
+    coarse: Floats
+
+    @classmethod
+    def of(cls, looks: Looks, rows: Ints) -> _Pictures:
+        """Those of `rows`, a block at a time."""
+        blocks = []
+        for start in range(0, len(rows), BLOCK):
+            some = np.asarray(looks[rows[start : start + BLOCK]], np.float32)
+            fine, spread = detail(greys(some))
+            short = sizes(some).min(1)
+            blocks.append((prints(some), short, spread, colours(some).copy(), _coarse(fine)))
+        columns: Any = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        return cls(looks, rows, *columns)
+
+    def take(self, which: Ints) -> _Pictures:
+        """Some of them."""
+        columns: Any = (self.prints, self.short, self.spread, self.tones, self.coarse)
+        return _Pictures(self.looks, self.rows[which], *(one[which] for one in columns))
+
+    def details(self, which: Ints) -> Floats:
+        """(K, SIDE, SIDE) of some of them."""
+        return detail(greys(np.asarray(self.looks[self.rows[which]], np.float32)))[0]
 
 
 def components(count: int, pairs: Ints) -> Ints:
@@ -113,18 +169,17 @@ def _chains(values: NDArray[np.int64]) -> Ints:
     return np.stack([order[:-1][equal], order[1:][equal]], axis=1)
 
 
-def _near_pairs(details: Floats, looks: Floats, labels: NDArray[np.str_]) -> tuple[Ints, float]:
+def _near_pairs(some: _Pictures, labels: NDArray[np.str_]) -> tuple[Ints, float]:
     """(P, 2) pairs of rows that are near, sorted, and the limit."""
-    coarse = _coarse(details)
-    candidates = _candidates(coarse)
-    fair = sizes(looks).min(1)[candidates].max(1) >= SMALL
-    candidates = candidates[fair & _same_colours(colours(looks), candidates)]
+    candidates = _candidates(some.coarse)
+    fair = some.short[candidates].max(1, initial=0) >= SMALL
+    candidates = candidates[fair & _same_colours(some.tones, candidates)]
     if not len(candidates):
         return candidates, LIMIT
-    limit = min(LIMIT, _limit(details, coarse, labels))
-    left = unexplained(details, candidates, finish=2 * limit)
+    limit = min(LIMIT, _limit(some, labels))
+    left = unexplained(some.details, candidates, finish=2 * limit)
     near = left < limit
-    return _unchained(details, labels, candidates[near], left[near], limit), limit
+    return _unchained(some, labels, candidates[near], left[near], limit), limit
 
 
 def _same_colours(tones: Floats, pairs: Ints) -> NDArray[np.bool_]:
@@ -177,21 +232,21 @@ def _best(pairs: Ints, likeness: Floats) -> Ints:
     return np.asarray(order[rank < MOST_CANDIDATES], np.int64)
 
 
-def _limit(details: Floats, coarse: Floats, labels: NDArray[np.str_]) -> float:
+def _limit(some: _Pictures, labels: NDArray[np.str_]) -> float:
     """CROSS of what pictures leave unexplained of the nearest one of another label."""
     rows = np.unique(np.linspace(0, len(labels) - 1, CALIBRATION).astype(np.int64))
-    likeness = coarse[rows] @ coarse.T
+    likeness = some.coarse[rows] @ some.coarse.T
     likeness[labels[rows][:, None] == labels] = -2
     other = likeness.argmax(1)
     known = likeness[np.arange(len(rows)), other] > -2
     if not known.any():  # one class only: there is nothing to learn it from
         return LIMIT
     pairs = np.stack([rows, other], axis=1)[known]
-    return CROSS * float(np.quantile(unexplained(details, pairs, np.inf), CROSS_QUANTILE))
+    return CROSS * float(np.quantile(unexplained(some.details, pairs, np.inf), CROSS_QUANTILE))
 
 
 def _unchained(
-    details: Floats, labels: NDArray[np.str_], pairs: Ints, left: Floats, limit: float
+    some: _Pictures, labels: NDArray[np.str_], pairs: Ints, left: Floats, limit: float
 ) -> Ints:
     """The pairs without those by which chains of half-alike pictures swallow a class.
 
@@ -200,22 +255,22 @@ def _unchained(
     clip are as near as that.
     """
     of_class = Counter(labels.tolist())
-    groups = components(len(details), pairs)
+    groups = components(len(labels), pairs)
     cut = []
     for group, size in Counter(groups.tolist()).items():
         if size > FEW:
             rows = np.flatnonzero(groups == group)
             own = sum(of_class[label] for label in set(labels[rows].tolist()))
-            if size > LARGE * own and not _round(details, rows, pairs, limit):
+            if size > LARGE * own and not _round(some, rows, pairs, limit):
                 cut.append(group)
     weak = np.isin(groups[pairs[:, 0]], cut) & (left >= limit / 2)
     return pairs[~weak]
 
 
-def _round(details: Floats, rows: Ints, pairs: Ints, limit: float) -> bool:
+def _round(some: _Pictures, rows: Ints, pairs: Ints, limit: float) -> bool:
     """Whether all of a group's pictures are like the one that most of them are near."""
-    degree = np.bincount(pairs.ravel(), minlength=len(details))[rows]
+    degree = np.bincount(pairs.ravel(), minlength=len(some.rows))[rows]
     middle = rows[int(degree.argmax())]
     others = rows[rows != middle]
     spokes = np.stack([np.full_like(others, middle), others], axis=1)
-    return bool((unexplained(details, spokes, np.inf) < 2 * limit).all())
+    return bool((unexplained(some.details, spokes, np.inf) < 2 * limit).all())

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.dataset import Skipped
-from regraft.data.look import prints, sizes
 from regraft.files import visible
 
 IMBALANCE = 20  # pictures of the largest class for one of the smallest
@@ -20,9 +19,9 @@ TINY = 32  # pixels of the shorter side
 def notes(
     classes: Mapping[str, Mapping[str, int]],
     skipped: Sequence[Skipped],
-    looks: NDArray[np.float32] | None,
+    sizes: NDArray[np.int64] | None,
     files: Sequence[str],
-    digests: Sequence[str],
+    same: bool,
     apart: int,
 ) -> tuple[str, ...]:
     """What a person should know of a data set that was read.
@@ -30,9 +29,9 @@ def notes(
     Args:
         classes: for each class how many of its readable pictures are in which part.
         skipped: what cannot be used.
-        looks: (N, numbers) of the readable pictures, None where there are none.
+        sizes: (N, 2) height and width of the readable pictures in pixels, None if not known.
         files: their ids.
-        digests: of their bytes.
+        same: whether they all are one picture.
         apart: pictures of a test part that is not used.
     """
     out = []
@@ -50,13 +49,13 @@ def notes(
     if not files:
         return (*out, "no image can be read: mend or replace the files, there is nothing to use.")
     out += _on_classes(classes)
-    if len(files) > 1 and len(set(digests if looks is None else prints(looks).tolist())) == 1:
+    if same and len(files) > 1:
         out.append(
             "all images are the same picture, so nothing can be learned from them: check "
             "how they were made or copied."
         )
-    if looks is not None:
-        out += _on_shapes(looks, files)
+    if sizes is not None:
+        out += _on_shapes(sizes, files)
     return tuple(out)
 
 
@@ -108,9 +107,8 @@ def _on_counts(counts: Mapping[str, int]) -> list[str]:
     return out
 
 
-def _on_shapes(looks: NDArray[np.float32], files: Sequence[str]) -> list[str]:
+def _on_shapes(sides: NDArray[np.int64], files: Sequence[str]) -> list[str]:
     """On pictures too small or too long to see much in."""
-    sides = sizes(looks)
     short, long = sides.min(1), sides.max(1)
     out = []
     tiny = np.flatnonzero(short < TINY)

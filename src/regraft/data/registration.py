@@ -7,6 +7,8 @@ tangent distance of Simard, LeCun and Denker (1993).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,21 +42,20 @@ def detail(greys: Floats) -> tuple[Floats, Floats]:
     return found, spread
 
 
-def unexplained(details: Floats, pairs: NDArray[np.int64], finish: float) -> Floats:
+def unexplained(
+    details: Callable[[NDArray[np.int64]], Floats], pairs: NDArray[np.int64], finish: float
+) -> Floats:
     """(P,) share of the detail, 0 to 1, that is left unexplained; the mean of both ways.
 
     Args:
-        details: (N, SIDE, SIDE) as `detail` gives them.
-        pairs: (P, 2) rows of `details`.
+        details: for rows their details, (rows, SIDE, SIDE) as `detail` gives them.
+        pairs: (P, 2) rows.
         finish: pairs that leave more than this after one step are not looked at any closer: a
             second step explains half of what is left at most.
     """
     out = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), CHUNK):
-        one, two = (
-            details[pairs[start : start + CHUNK, 0]],
-            details[pairs[start : start + CHUNK, 1]],
-        )
+        one, two = (details(pairs[start : start + CHUNK, side]) for side in (0, 1))
         there, moved = _register(one, two, None)
         back, moved_back = _register(two, one, None)
         go = np.flatnonzero(np.sqrt((there + back) / 2) < finish)
