@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import regraft
-from regraft.data import decode_image
+from regraft.data import pillow_modes
 from regraft.errors import BadInput, RegraftError
 from regraft.sklearn import TransferClassifier, TransferFeatures
 from tests.nets import small
@@ -204,11 +204,11 @@ def test_cross_validation_decodes_every_picture_once(photos, net, monkeypatch, t
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty"))
     decoded = []
 
-    def counted(raw, spec, decode=decode_image.decode):
+    def counted(raw, decode=pillow_modes.decode):
         decoded.append(raw)
-        return decode(raw, spec)
+        return decode(raw)
 
-    monkeypatch.setattr(decode_image, "decode", counted)
+    monkeypatch.setattr(pillow_modes, "decode", counted)
     made = TransferClassifier(net, precision="f32", depths="all")
     scores = cross_val_score(made, paths, labels, cv=3, error_score="raise")
     assert scores.mean() > 0.6

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft import choose, heads
+from regraft import choose
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.backbones.resolve import resolve
@@ -270,13 +270,9 @@ class TransferClassifier(ClassifierMixin, _Frozen):  # type: ignore[misc]
             head=self.head,
             seed=seed,
             groups=told,
+            balance=self.balance,
         )
         self.at_, self.why_, self.head_ = choice.at, choice.why, choice.fitted
-        if self.balance:
-            rows = choose.rows_at(features, choice.at)
-            self.head_ = heads.fit(
-                choice.head, rows, labels, n_classes, seed=seed, groups=told, balance=self.balance
-            )
 
 
 class TransferFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Frozen):  # type: ignore[misc]
