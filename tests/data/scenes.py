@@ -13,6 +13,9 @@ from regraft.inputs import ImageSpec
 SPEC = ImageSpec((96, 96))
 
 
+MARGIN = 12  # pixels
+
+
 def scene(seed: int, width: int = 160, height: int = 120, style: int = 0) -> Image.Image:
     """Coloured noise at four scales and some discs; `style` sets what pictures have in common."""
     random, common = np.random.default_rng(seed), np.random.default_rng([77, style])
@@ -39,12 +42,22 @@ def jpeg(image: Image.Image, quality: int = 92) -> bytes:
     return out.getvalue()
 
 
+def framed(image: Image.Image) -> Image.Image:
+    """The picture with something around it, so that a camera may move."""
+    around = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(image.convert("RGB")), around, "reflect"))
+
+
 def copies(image: Image.Image) -> dict[str, bytes]:
     """Files of one picture that no byte shares with another's."""
     width, height = image.size
     cut = (int(0.03 * width), int(0.02 * height), width, int(0.99 * height))
     frame = (1.01, 0.01, 0.02 * width, -0.01, 1.01, -0.02 * height)
-    moved = image.transform(image.size, Image.Transform.AFFINE, frame, Image.Resampling.BICUBIC)
+    moved = (
+        framed(image)
+        .transform(framed(image).size, Image.Transform.AFFINE, frame, Image.Resampling.BICUBIC)
+        .crop((MARGIN, MARGIN, width + MARGIN, height + MARGIN))
+    )
     return {
         "saved again": jpeg(image, 60),
         "half the size": jpeg(image.resize((width // 2, height // 2))),

@@ -1,4 +1,4 @@
-"""The look of a picture: of its row, its whole size, and the same however the row came about."""
+"""The look of a picture: of all of it, its size, and the same whatever the network is shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ def test_it_comes_with_the_very_row_that_decode_gives() -> None:
     assert (row == decode(raw, SPEC)[0]).all()
     assert found.shape == (NUMBERS,)
     assert found.dtype == np.float32
-    assert (found == look(row, 120, 160)).all()
+
+
+@pytest.mark.parametrize("geometry", ["crop", "squash", "pad"])
+def test_it_is_of_the_whole_picture_in_every_geometry(geometry: str) -> None:
+    """Else a split would change with the geometry, and rows to test on would have had a say."""
+    strip = scene(9, 900, 150)
+    raw = saved(strip, "PNG")
+    found = decode_with_look(raw, ImageSpec((64, 64), geometry=geometry))[1]
+    assert (found == look(np.asarray(strip), 150, 900)).all()
+    large = jpeg(scene(8, 2400, 1500))
+    mine = decode_with_look(large, ImageSpec((64, 64), geometry=geometry))[1]
+    assert (mine == decode_with_look(large, ImageSpec((64, 64)))[1]).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

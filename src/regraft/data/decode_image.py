@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 name = "image"
-REVISION = 1  # raise it whenever any pixel may change: cached activations are then made anew
-LOOK = 2  # likewise for looks
+REVISION = 2  # raise it whenever any pixel may change: cached activations are then made anew
+LOOK = 3  # likewise for looks
 
 
 def fingerprint(spec: InputSpec) -> dict[str, Any]:
@@ -42,15 +42,17 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
         BadFile: not a whole image of a known kind, or too large; the reason in plain words.
         OptionError: `spec` is none of images or has an unknown interpolation or geometry.
     """
-    return (_seen(raw, _checked(spec))[0],)
+    checked = _checked(spec)
+    return (fitted(_upright(raw, needed(checked))[0], checked),)
 
 
 def decode_with_look(raw: bytes, spec: InputSpec) -> tuple[Row, NDArray[np.float32]]:
     """The row, as `decode` gives it, and its look (see `data.look`). Raises as `decode` does."""
     from regraft.data.look import look
 
-    row, (height, width) = _seen(raw, _checked(spec))
-    return (row,), look(row, height, width)
+    checked = _checked(spec)
+    picture, (height, width) = _upright(raw, needed(checked))
+    return (fitted(picture, checked),), look(picture, height, width)
 
 
 def _checked(spec: InputSpec) -> ImageSpec:
@@ -63,12 +65,6 @@ def _checked(spec: InputSpec) -> ImageSpec:
             f"{', '.join(GEOMETRIES)}, not '{spec.interpolation}' and '{spec.geometry}'."
         )
     return spec
-
-
-def _seen(raw: bytes, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The row's pixels, and (height, width) of the whole upright picture as stored."""
-    picture, size = _upright(raw, needed(spec))
-    return fitted(picture, spec), size
 
 
 def _upright(raw: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

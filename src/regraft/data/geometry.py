@@ -54,9 +54,12 @@ def lost(height: int, width: int, spec: ImageSpec) -> float:
 
 
 def needed(spec: ImageSpec) -> tuple[int, int]:
-    """(height, width) in pixels that the whole picture needs so as not to be enlarged."""
-    crop = spec.crop if spec.geometry == "crop" else 1.0
-    return math.ceil(spec.size[0] / crop), math.ceil(spec.size[1] / crop)
+    """(height, width) in pixels that the whole picture needs so as not to be enlarged.
+
+    It is what a crop needs in every geometry, so that all see the same decoded picture: looks, and
+    with them what is kept together in a split, do not depend on the geometry.
+    """
+    return math.ceil(spec.size[0] / spec.crop), math.ceil(spec.size[1] / spec.crop)
 
 
 def _part(source: int, whole: int, size: int) -> tuple[float, float]:

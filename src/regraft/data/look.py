@@ -1,10 +1,11 @@
 """The look of a picture: few numbers by which near duplicates find each other.
 
-A look is made from the decoded row, in the pass that decodes it, and is kept beside the
-activations. It holds what the comparison in `near` needs and nothing else:
+A look is made from the whole decoded picture, in the pass that decodes it, whatever part of it the
+network is shown, and is kept beside the activations. It holds what the comparison in `near` needs
+and nothing else:
 
     height, width     of the whole picture as stored, in pixels
-    print             2 numbers that differ if any byte of the row differs
+    print             2 numbers that differ if any decoded byte differs
     colour            TONES x TONES means of red and of blue less luma, -255 to 255
     grey              SIDE x SIDE mean luma, 0 to 255
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 24
-#: The row is first shrunk to this many pixels per cell and side, by the quick resizer; the mean
+#: The picture is first shrunk to this many pixels per cell and side, by the quick resizer; the mean
 #: over a cell then makes its rounding to whole levels small.
 _FINER = 3
 TONES = 4
@@ -35,15 +36,18 @@ NUMBERS = _HEAD + _COLOUR + SIDE * SIDE
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def look(row: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
-    """(NUMBERS,) the look of a decoded (h, w, 3) row of a picture of height x width pixels."""
+def look(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    """(NUMBERS,) the look of a decoded (h, w, 3) picture that is stored as height x width pixels.
+
+    A JPEG is decoded at a fraction of its size where that is enough, so h and w may be smaller.
+    """
     fine = SIDE * _FINER
-    whole = (0.0, 0.0, float(row.shape[0]), float(row.shape[1]))
-    small = resize(row, whole, (fine, fine), "bilinear").astype(np.float32)
+    whole = (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
+    small = resize(picture, whole, (fine, fine), "bilinear").astype(np.float32)
     grey = _means((small @ _LUMA)[..., None], SIDE)[..., 0]
     tones = _means(small, TONES)
     colour = tones[..., ::2] - (tones @ _LUMA)[..., None]
-    content = xxhash.xxh3_64_intdigest(np.ascontiguousarray(row).data)
+    content = xxhash.xxh3_64_intdigest(np.ascontiguousarray(picture).data)
     # float32 holds whole numbers up to 24 bits exactly
     head = (height, width, content & 0xFFFFFF, content >> 24 & 0xFFFFFF)
     return np.concatenate([np.array(head, np.float32), colour.ravel(), grey.ravel()])
@@ -62,7 +66,7 @@ def sizes(looks: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def prints(looks: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) equal where the decoded rows are equal, 48 bits."""
+    """(N,) equal where the decoded pictures are equal, 48 bits."""
     high, low = looks[:, 2].astype(np.int64), looks[:, 3].astype(np.int64)
     return np.asarray(high << 24 | low)
 
