@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,18 @@ import regraft
 from regraft import heads, ledger
 from regraft.backbones import Backbone
 from regraft.cache import entries
+from regraft.change import purge as module
 from regraft.change.opened import Opened, open_run
 from regraft.change.rebuild import together
 from regraft.data import Dataset
-from regraft.errors import BundleError, DataError, HeadError, OptionError
+from regraft.errors import (
+    BundleError,
+    CacheError,
+    DataError,
+    EngineError,
+    HeadError,
+    OptionError,
+)
 from regraft.files import digest
 from regraft.heads.fitted import FittedHead
 from regraft.heads.sums import ARRAYS, META
@@ -464,7 +473,6 @@ def test_other_features_are_refused(
     tmp_path: Path, net: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.engine.openvino import OpenVinoEngine
-    from regraft.errors import EngineError
 
     new = draw(tmp_path / "a")
     regraft.fit(new, net, head="ridge", engine="openvino").save(tmp_path / "run")
@@ -496,3 +504,82 @@ def test_rows_that_belong_together_are_left_out_together() -> None:
     assert len(set(found[:3].tolist())) == len(set(found[3:5].tolist())) == 1
     assert len(set(found.tolist())) == 3
     assert together(rows[4:]) is None
+
+
+def test_groups_and_a_bundle_that_stands_alone_stay_so(tmp_path: Path, net: Backbone) -> None:
+    for camera in range(3):
+        draw(tmp_path / "a", first=10 * camera, count=3)
+    how = {"head": "ridge", "group": r"/0(\d)"}  # pictures 00x, 01x and 02x of every class
+    regraft.fit(tmp_path / "a", net, **how).save(tmp_path / "run", standalone=True)
+    weights = (tmp_path / "run" / "bundle" / "backbone.safetensors").read_bytes()
+    draw(tmp_path / "b", first=25, count=2)
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    run = open_run(tmp_path / "run", net)
+    assert {row.group for row in run.ledger.learned} <= {"0", "1", "2"}
+    assert {row.group for row in run.ledger.learned if row.id.endswith("025.png")} == {"2"}
+    assert done.report["validation"]["kind"] == "leave-group-out"
+    groups = {row.group for row in run.ledger.learned}
+    assert len(set(together(run.ledger.learned).tolist())) <= len(groups)
+    assert (tmp_path / "run" / "bundle" / "backbone.safetensors").read_bytes() == weights
+
+
+def test_a_test_file_may_go_alone(tmp_path: Path, net: Backbone) -> None:
+    data = parted(tmp_path / "a", train=4)
+    first = regraft.fit(data, net, head="ridge").save(tmp_path / "run")
+    name = open_run(tmp_path / "run", net).ledger.part("test")[0].id
+    done = regraft.remove(tmp_path / "run", [name], backbone=net)
+    assert (last(done)["rows"], last(done)["test"]) == (0, 1)
+    assert done.report["test"]["n"] == first.report["test"]["n"] - 1
+    for key, array in first.model.head.arrays().items():
+        np.testing.assert_array_equal(done.model.head.arrays()[key], array)
+
+
+def test_traces_are_found_wherever_they_are(
+    tmp_path: Path, net: Backbone, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    """The search itself: a purge that leaves something is noticed."""
+    removing = import_module("regraft.change.remove")
+
+    regraft.fit(draw(tmp_path / "a"), net, head="ridge").save(tmp_path / "run")
+    run = open_run(tmp_path / "run", net)
+    row = run.ledger.learned[0]
+    rows = module.rows_of([row.digest])
+    assert rows
+    hidden = own_cache / "trunks" / "x" / "left.bin"
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    clean = run.folder / "log.txt"
+    text = clean.read_text()
+    forget(own_cache)
+    (run.folder / "trained.json").unlink()
+    for trace in (bytes.fromhex(row.digest), row.digest.encode(), rows[0]):
+        hidden.write_bytes(b"\0" * 4999 + trace + b"\1" * 77)  # at an odd place
+        with pytest.raises(CacheError, match=r"left\.bin at byte 4999"):
+            module.prove(run.folder, [row.digest], [], rows)
+    hidden.write_bytes(b"\0" * 100)
+    assert module.prove(run.folder, [row.digest], [row.id], rows).json()["found"] == 0
+    clean.write_text(text + f"left out {row.id}: no reason\n")
+    with pytest.raises(CacheError, match=r"log\.txt names " + row.id):
+        module.prove(run.folder, [row.digest], [row.id], rows)
+    monkeypatch.setattr(removing, "purge", lambda digests: 0)
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "second")
+    with pytest.raises(CacheError, match="traces of removed files are left"):
+        regraft.remove(tmp_path / "second", [row.id], backbone=net)
+    assert (tmp_path / "second" / "purge.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("REGRAFT_CACHE", str(own_cache))
+    assert open_run(tmp_path / "second", net).lacking([row.digest]) == [row.digest]
+    assert not (tmp_path / "second" / "purge.json").exists()
+
+
+def test_traces_across_pieces_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PIECE", 64)
+    random = np.random.default_rng(0)
+    patterns = [random.bytes(length) for length in (32, 40, 100)]
+    searched = module.Patterns(patterns)
+    for start in range(0, 200, 7):
+        body = b"".join(random.bytes(start + 3) + pattern for pattern in patterns)
+        (tmp_path / "file").write_bytes(body + bytes(50))
+        found = sorted(module._search(tmp_path / "file", searched))
+        assert found == sorted((body.index(pattern), pattern) for pattern in patterns)

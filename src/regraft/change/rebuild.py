@@ -16,6 +16,7 @@ from regraft.errors import DataError, HeadError
 from regraft.evaluate import evaluate
 from regraft.heads.calibrate import Calibration, balanced
 from regraft.heads.fitted import FittedHead, fit_head
+from regraft.heads.layers import Layers
 from regraft.heads.lift import Lifted
 from regraft.heads.rows import Rows, take
 from regraft.heads.sums import Sums
@@ -135,7 +136,7 @@ def _head(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
 
 
 def _from_rows(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
-    """Calibrated and validated on the cached rows; a ridge head's weights come from its sums."""
+    """Solved, calibrated and validated on the cached rows."""
     run, sums, rows = work.run, work.sums, work.rows
     old = run.model.head
     settings = dict(old.settings)
@@ -162,9 +163,10 @@ def _from_rows(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
     )
     if sums is not None:
         chosen = {**fitted.settings, "lift": old.settings.get("lift", 0)}
-        sums = replace(sums, settings=chosen)
-        work.sums = sums
-        fitted = replace(fitted, layers=sums.solve(), settings=chosen)
+        work.sums = replace(sums, settings=chosen)
+        # The rows and their sums give one head, to rounding: that of the rows is there already.
+        layers = Layers((*sums.before, *fitted.layers.chain))
+        fitted = replace(fitted, layers=layers, settings=chosen)
     seen = fitted.validation
     told = (
         None

@@ -149,8 +149,8 @@ class Sums:
         from safetensors.numpy import save
 
         sums = self.moments
-        upper = np.triu_indices(len(sums.x))
-        arrays = {"x": sums.x, "xx": sums.xx[upper], "y": sums.y, "xy": sums.xy}
+        upper = np.concatenate([row[place:] for place, row in enumerate(sums.xx)])
+        arrays = {"x": sums.x, "xx": upper, "y": sums.y, "xy": sums.xy}
         fixed = Layers(self.before)
         arrays |= {f"before.{name}": array for name, array in fixed.arrays().items()}
         body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -267,9 +267,11 @@ def _moments(n: Any, left: dict[str, NDArray[Any]], n_classes: int) -> Moments:
         raise ValueError("the arrays do not fit together")
     if type(n) is not int or n < 1 or (y != np.round(y)).any() or y.min() < 1 or y.sum() != n:
         raise ValueError("the counts of the classes are none")
-    xx = np.zeros((d, d))
-    xx[np.triu_indices(d)] = half
-    xx = xx + np.triu(xx, 1).T
+    xx = np.empty((d, d))
+    start = 0
+    for place in range(d):
+        xx[place, place:] = xx[place:, place] = half[start : start + d - place]
+        start += d - place
     return Moments(n, x, xx, y, xy)
 
 
