@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import regraft
+from regraft.cli.fit import from_settings
 from regraft.errors import CutError, DataError, OptionError
 from regraft.files import digest
 from tests.nets import small
@@ -105,8 +106,8 @@ def test_two_runs_of_one_resolved_run_toml_give_the_same_bytes(
     assert settings["depths"] == "all"
     shutil.rmtree(own_cache)
     for name in ("b", "c"):
-        given = {k: v or None for k, v in settings.items()} | {"seed": settings["seed"]}
-        regraft.fit(**given | {"backbone": small()}).save(tmp_path / name)
+        given = from_settings(settings) | {"backbone": small()}
+        regraft.fit(**given).save(tmp_path / name)
     assert tree(tmp_path / "b" / "bundle") == tree(tmp_path / "c" / "bundle")
     assert tree(tmp_path / "b" / "bundle") == tree(tmp_path / "a" / "bundle")
 

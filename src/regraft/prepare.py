@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from regraft.auditing import Audit, examine
+from regraft.auditing import Audit, examine, to_read
 from regraft.backbones import Backbone
 from regraft.data import Dataset, Skipped
 from regraft.features import Features, Pipeline, Progress, compute, refuse_nothing
@@ -131,8 +131,8 @@ def _look(
     found = _features(data, other, pipe, progress)
     pipe = replace(pipe, precision=found.all.precision)
     audit = examine(data, other, found.all, found.own)
-    audit.refuse(wanted.strict, wanted.most_bad)
     refuse_nothing(found.all, found.skipped, data.root)
+    audit.refuse(wanted.strict, wanted.most_bad)
     parts = divide(
         found.all,
         found.own,
@@ -150,10 +150,7 @@ def _features(
     data: Dataset, other: Dataset | None, pipe: Pipeline, progress: Progress | None
 ) -> Found:
     """One pass over both data sets. With `other`, the test part of `data` is not touched."""
-    own = data.examples
-    if other is not None:
-        own = tuple(e for e in own if e.split != "test")
-    more = () if other is None else tuple(replace(e, split="test") for e in other.scored())
+    own, more = to_read(data, other)
     features = compute((*own, *more), pipe, progress)
     skipped = (*data.skipped, *(other.skipped if other else ()), *features.skipped)
     mine = {id(example) for example in own}
