@@ -237,6 +237,25 @@ def test_near_duplicates_and_groups_join_into_one(flat: Path) -> None:
     assert len(set(groups.values())) == 11
 
 
+def test_look_alikes_make_no_one_patient_of_two(flat: Path) -> None:
+    """Groups of the data stay as they are named; equal bytes alone join them."""
+    (flat / "ant" / "near.jpg").write_bytes(copies(scene(0))["brighter"])
+    data = images(flat)
+    named = {"ant/near.jpg": "g", "ant/0.jpg": "h", "bee/0.jpg": "g", "bee/1.jpg": "h"}
+
+    def groups() -> dict[str, int]:
+        rows = tuple(replace(e, group=named.get(e.id, "")) for e in data.examples)
+        found = audit(replace(data, examples=rows))
+        assert found.groups is not None
+        return dict(zip([e.id for e in rows], found.groups.tolist(), strict=True))
+
+    found = groups()
+    assert found["ant/near.jpg"] == found["bee/0.jpg"] != found["ant/0.jpg"] == found["bee/1.jpg"]
+    shutil.copy(flat / "ant" / "0.jpg", flat / "ant" / "near.jpg")
+    found = groups()
+    assert found["ant/near.jpg"] == found["bee/0.jpg"] == found["ant/0.jpg"] == found["bee/1.jpg"]
+
+
 def test_conflicts(flat: Path) -> None:
     shutil.copy(flat / "ant" / "0.jpg", flat / "bee" / "wrong.jpg")
     (flat / "ant" / "wrong.jpg").write_bytes(copies(scene(103))["in grey"])

@@ -154,12 +154,26 @@ class _Rows:
     near: Near
 
     def together(self) -> NDArray[np.int64] | None:
-        """(N,) equal for rows that must be on one side of a split; None if no two are."""
+        """(N,) equal for rows that must be on one side of a split; None if no two are.
+
+        Near duplicates in several groups of the data do not join these: whoever names patients
+        knows better, and a chain of look-alikes would make one patient of all.
+        """
         if not self.files:
             return None
         rows = range(len(self.files))
         named = [("", row) if not self.named[row] else (self.named[row], -1) for row in rows]
-        groups = np.array(joined([self.near.groups.tolist(), named]), np.int64)
+        near = self.near.groups.tolist()
+        several = {
+            near[alike[0]]
+            for alike in _members(near)
+            if len({self.named[row] for row in alike} - {""}) > 1
+        }
+        alike = [
+            ("", row) if self.named[row] and near[row] in several else (near[row], -1)
+            for row in rows
+        ]
+        groups = np.array(joined([self.digests, alike, named]), np.int64)
         return groups if len(np.unique(groups)) < len(groups) else None
 
 

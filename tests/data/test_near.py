@@ -156,6 +156,19 @@ def test_copies_far_apart_in_many_rows_are_found() -> None:
     assert found.pairs.tolist() == [[0, len(many) - 1]]
 
 
+def test_marks_on_plain_ground_are_no_copies_of_each_other() -> None:
+    """Dots at nearly the same place look alike and are still two pictures, unless equal."""
+    random = np.random.default_rng(0)
+    down, right = np.mgrid[:200, :200]
+    files = []
+    for _ in range(30):
+        y, x = random.integers(95, 105, 2)
+        pixels = random.normal(128, 4, (200, 200, 3))
+        pixels[np.hypot(down - y, right - x) < 14] = 40
+        files.append(jpeg(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
+    assert len(set(judged(files, ["dot"] * 30).groups.tolist())) == 30
+
+
 def test_without_looks_only_equal_bytes_are_alike() -> None:
     found = near_groups(None, ["b", "a", "b"], ["x", "y", "x"])
     assert as_sets(found.groups) == {frozenset({0, 2}), frozenset({1})}

@@ -42,6 +42,16 @@ def detail(greys: Floats) -> tuple[Floats, Floats]:
     return found, spread
 
 
+def filled(details: Floats) -> Floats:
+    """(N,) over how many cells the detail is spread: 1 for a dot, SIDE squared for even noise.
+
+    The participation ratio (Σd²)² / Σd⁴. One photo in a hundred has less than 43 to 55, a mark on
+    plain ground 5 to 18: two of those look alike without being one picture.
+    """
+    power = (details.reshape(len(details), -1).astype(np.float64)) ** 2
+    return np.asarray(power.sum(1) ** 2 / np.maximum((power**2).sum(1), 1e-300), np.float32)
+
+
 def unexplained(
     details: Callable[[NDArray[np.int64]], Floats], pairs: NDArray[np.int64], finish: float
 ) -> Floats:
