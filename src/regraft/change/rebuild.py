@@ -18,7 +18,7 @@ from regraft.heads.calibrate import Calibration, balanced
 from regraft.heads.fitted import FittedHead, fit_head
 from regraft.heads.layers import Layers
 from regraft.heads.lift import Lifted
-from regraft.heads.rows import Rows, take
+from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
 from regraft.ledger import TEST, TRAIN, VAL, Ledger, Row
 from regraft.model import Model
@@ -260,9 +260,3 @@ def fresh_sums(run: Opened, rows: Sequence[Row]) -> Sums | None:
     if run.sums is None or run.lacking([row.digest for row in rows]):
         return None
     return run.sums.of(run.rows([row.digest for row in rows]), [row.label for row in rows])
-
-
-def read_rows(run: Opened, rows: Sequence[Row]) -> NDArray[Any]:
-    """(N, D) the activations of rows that are cached, in memory."""
-    held = run.rows([row.digest for row in rows])
-    return take(held, np.arange(len(rows)))

@@ -32,10 +32,11 @@ def show(report: dict[str, Any]) -> None:
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}"
         )
-    print(
-        "exact       the weights equal a fit on these rows at the same settings; calibration "
-        + ("made again" if change["recalibrated"] else "not made again")
-    )
+    if change["rows"]:
+        print(
+            "exact       the weights equal a fit on these rows at the same settings; calibration "
+            + ("made again" if change["recalibrated"] else "not made again")
+        )
     for note in change["notes"]:
         print(f"note        {note}")
     if "proof" in change:
