@@ -123,7 +123,7 @@ def test_the_cache_while_it_is_filled(error: int, data: Path, net, run, own_cach
     for said in until_clean(own_cache, lambda: run.model.predict(data), error):
         failures += said is not None
         assert verify() == []
-    assert failures > 10
+    assert failures >= 8
     assert run.model.predict(data) == truth
 
 

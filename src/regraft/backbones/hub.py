@@ -119,12 +119,20 @@ def _from_repository(
 def fetch(repository: str, names: tuple[str, ...], revision: str) -> Fetched:
     """The first of some files that the repository has, whole and as the hub states it.
 
+    The hub is asked only for what its client's cache does not hold: a branch that moved on there
+    is followed once its old commit is gone from here, or when the new commit is named.
+
     Raises:
         BackboneError: it cannot be had, or it is not what the hub says it is.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    for name in names:
+        here = _here(repository, name, revision)
+        if here is not None:
+            verify(here, repository)
+            return Fetched(here, _commit(here, name))
     missing: Exception | None = None
     for name in names:
         known_only = isinstance(missing, LocalEntryNotFoundError)  # no connection: ask once
@@ -143,6 +151,18 @@ def fetch(repository: str, names: tuple[str, ...], revision: str) -> Fetched:
     with _in_one_sentence(repository, revision, " or ".join(names)):
         raise missing or FileNotFoundError(names)
     raise RuntimeError("unreachable")
+
+
+def _here(repository: str, name: str, revision: str) -> Path | None:
+    """The file in the cache of the hub's client, None if it is not there; nobody is asked."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with _in_one_sentence(repository, revision, f"{repository} ({name})"):
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return None
 
 
 def _commit(path: Path, name: str) -> str:
