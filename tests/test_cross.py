@@ -9,7 +9,8 @@ import pytest
 
 import regraft
 from regraft import heads
-from regraft.cross import interval, parse, t975
+from regraft.cli.fit import from_settings
+from regraft.cross import Folds, interval, parse, t975
 from regraft.data.split import folds
 from regraft.errors import OptionError
 from regraft.evaluate import evaluate
@@ -31,12 +32,15 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_spelling() -> None:
-    assert parse("5") == (5, 1)
-    assert parse("10x3") == (10, 3)
+    assert parse("5") == Folds(5, 1)
+    assert parse("10x3") == Folds(10, 3)
+    assert parse("10x3:blocks.4+end:auto") == Folds(10, 3, "blocks.4+end", "auto")
+    for text in ("4x1", "5x2:auto:ridge"):
+        assert str(parse(text)) == text
 
 
 @pytest.mark.parametrize(
-    "wrong", ["1", "0", "5x0", "x3", "5x", "five", "-5", "5 x 3", "500x50", ""]
+    "wrong", ["1", "0", "5x0", "x3", "5x", "five", "-5", "5 x 3", "500x50", "", "5:auto", "5::"]
 )
 def test_a_wrong_spelling_is_refused(wrong: str) -> None:
     with pytest.raises(OptionError, match=r"--folds must be a number from 2"):
@@ -59,6 +63,14 @@ def test_folds_replace_the_held_out_part(flat: Path, net) -> None:
     low, high = crossed["accuracy_ci95"]
     assert 0 <= low <= crossed["accuracy"] <= high <= 1
     assert sum("cross-validation" in line for line in said) == 2
+
+
+def test_a_resolved_run_chooses_in_its_folds_as_the_first_one_did(flat: Path, net) -> None:
+    first = regraft.fit(flat, net, at="auto", folds="3")
+    assert first.settings["folds"] == "3x1:auto:auto"
+    again = regraft.fit(**from_settings(first.settings) | {"backbone": net})
+    assert again.settings == first.settings
+    assert again.report["cross_validation"] == first.report["cross_validation"]
 
 
 def test_the_scores_are_those_of_a_plain_loop(flat: Path, net) -> None:

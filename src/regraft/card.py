@@ -63,11 +63,15 @@ def _scores(metrics: dict[str, Any]) -> list[str]:
     held, test = metrics.get("validation"), metrics.get("test")
     if held and held["n"]:
         lines.append(f"| {held['kind']} | {held['n']} | {held['accuracy']:.3f} | |")
+    if crossed := metrics.get("cross_validation"):
+        low, high = crossed["accuracy_ci95"]
+        told = f"{crossed['k']} folds x {crossed['repeats']} | {crossed['n']}"
+        lines.append(f"| {told} | {crossed['accuracy']:.3f} | {low:.3f} to {high:.3f} |")
     if test:
         low, high = test["accuracy_ci95"]
         told = f"{metrics['test_part']} | {test['n']} | {test['accuracy']:.3f}"
         lines.append(f"| {told} | {low:.3f} to {high:.3f} |")
-    else:
+    elif not crossed:
         lines.append("| nothing was left to test on | 0 | | |")
     return [*lines, ""]
 

@@ -10,6 +10,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,35 +24,55 @@ from regraft.evaluate import Z95, evaluate
 from regraft.parts import Parts, numbers
 
 MOST_FITS = 1000
-_SPELLING = re.compile(r"(\d{1,4})(?:x(\d{1,4}))?")
+_SPELLING = re.compile(r"(\d{1,4})(?:x(\d{1,4}))?(?::([^:]+):([a-z]+))?")
 
 
-def parse(folds: str) -> tuple[int, int]:
-    """(folds, repeats) of '5' or '5x3'.
+@dataclass(frozen=True)
+class Folds:
+    """What is cross-validated.
+
+    Attributes:
+        k: folds.
+        repeats: how often the rows are dealt anew.
+        at: what each fold chooses its stage among, '' for what the final fit does.
+        head: the same for the head.
+    """
+
+    k: int
+    repeats: int = 1
+    at: str = ""
+    head: str = ""
+
+    def __str__(self) -> str:
+        chosen = f":{self.at}:{self.head}" if self.at else ""
+        return f"{self.k}x{self.repeats}{chosen}"
+
+
+def parse(folds: str) -> Folds:
+    """'5', '5x3', or as a run.toml has it '5x3:auto:ridge'.
+
+    The last two say what the folds choose among: a resolved run has chosen, its folds have not.
 
     Raises:
         OptionError: it is spelled otherwise, or asks for too few or too many.
     """
     found = _SPELLING.fullmatch(folds)
     k, repeats = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
-    if k < 2 or repeats < 1 or k * repeats > MOST_FITS:
+    if found is None or k < 2 or repeats < 1 or k * repeats > MOST_FITS:
         raise OptionError(
             f"--folds must be a number from 2, or one with repeats such as 5x3 (at most {MOST_FITS}"
             f" fits in all), got '{folds}'."
         )
-    return k, repeats
+    return Folds(k, repeats, found[3] or "", found[4] or "")
 
 
 def cross_validate(
     parts: Parts,
     taps: Mapping[str, str],
     *,
-    at: str,
-    head: str,
+    dealt: Folds,
     seed: int,
     balance: float,
-    k: int,
-    repeats: int,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Scores of every row that is learned from, each by heads fitted without its fold.
@@ -59,10 +80,8 @@ def cross_validate(
     Args:
         parts: of a fit; its test part is not touched.
         taps: the stages to choose among, name -> tap.
-        at: as `choose.choose` takes it, and so are `head`, `seed` and `balance`; repeat r is dealt
-            with seed + r.
-        k: folds.
-        repeats: how often the rows are dealt anew.
+        dealt: how many folds, and what each chooses among.
+        seed: as `choose.choose` takes it, and so is `balance`; repeat r is dealt with seed + r.
         say: called with one line per repeat.
 
     Returns:
@@ -74,10 +93,10 @@ def cross_validate(
     Raises:
         OptionError: there are fewer things to deal than folds.
     """
-    pool = parts.pool
+    pool, k, repeats = parts.pool, dealt.k, dealt.repeats
     labels = [example.label or "" for example in pool.examples]
     rows = {name: pool.rows[tap] for name, tap in taps.items()}
-    how: dict[str, Any] = {"at": at, "head": head, "balance": balance}
+    how: dict[str, Any] = {"at": dealt.at, "head": dealt.head, "balance": balance}
     each: list[dict[str, Any]] = []
     scores = []
     for repeat in range(repeats):

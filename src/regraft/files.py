@@ -106,12 +106,14 @@ def _unfinished(parent: Path, *, folder: bool) -> tuple[Path, int]:
     What dead processes left in `parent` is removed on the way.
     """
     make = tempfile.mkdtemp if folder else _mkstemp
-    for _ in range(100):
+    for turn in range(100):
         parent.mkdir(parents=True, exist_ok=True)
         sweep(parent)
         try:
             part = Path(make(suffix=ENDING, prefix=PART, dir=parent))
         except FileNotFoundError:  # another process just cleared the cache
+            if turn > 9 and parent.exists():  # no: some file systems say so of what they forbid
+                raise
             continue
         try:
             handle = os.open(part, os.O_RDONLY)

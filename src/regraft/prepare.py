@@ -99,7 +99,9 @@ def prepare(
     Raises:
         DataError: nothing readable, too many bad files, or fewer than two classes.
     """
-    ready = _look(data, other, net, wanted, progress)
+    pipe = wanted.pipe(net)
+    say(f"backbone {net.info.name} on {pipe.device} with {pipe.engine.name}")
+    ready = _look(data, other, pipe, wanted, progress)
     for line in ready.audit.lines():
         log.warning("%s", line)
     lap("features")
@@ -111,7 +113,8 @@ def prepare(
         say(geometry.why)
     if geometry.name not in ("", ready.geometry.name):
         first = ready.found.all.counts
-        ready = _look(data, other, net.looking(geometry.name), wanted, progress)
+        pipe = wanted.pipe(net.looking(geometry.name))
+        ready = _look(data, other, pipe, wanted, progress)
         counts = first.plus(ready.found.all.counts)
         features = replace(ready.found.all, counts=counts)
         ready = replace(ready, found=replace(ready.found, all=features))
@@ -122,12 +125,11 @@ def prepare(
 def _look(
     data: Dataset,
     other: Dataset | None,
-    net: Backbone,
+    pipe: Pipeline,
     wanted: Wanted,
     progress: Progress | None,
 ) -> Ready:
     """One pass over both data sets, and what it shows."""
-    pipe = wanted.pipe(net)
     found = _features(data, other, pipe, progress)
     pipe = replace(pipe, precision=found.all.precision)
     audit = examine(data, other, found.all, found.own)
@@ -142,7 +144,7 @@ def _look(
         leaked=audit.leaked,
         hold_out=wanted.hold_out,
     )
-    own = str(net.input.json().get("geometry", ""))
+    own = str(pipe.info.input.json().get("geometry", ""))
     return Ready(pipe, found, audit, parts, Geometry(own, "As asked." if own else ""))
 
 

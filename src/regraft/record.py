@@ -251,6 +251,12 @@ def story(report: dict[str, Any]) -> str:
     if validation and validation["n"]:
         told = f"accuracy {validation['accuracy']:.4f} on {validation['n']} images"
         lines.append(f"{validation['kind']} {told}")
+    if crossed := report.get("cross_validation"):
+        low, high = crossed["accuracy_ci95"]
+        lines.append(
+            f"{crossed['k']} folds x {crossed['repeats']}: accuracy {crossed['accuracy']:.4f} "
+            f"({low:.4f} to {high:.4f}) on {crossed['n']} images"
+        )
     if test:
         low, high = test["accuracy_ci95"]
         lines.append(

@@ -172,7 +172,8 @@ def fit(
     how: dict[str, Any] = {"at": place, "head": head, "seed": seed, "balance": balance}
     crossed = None
     if dealt:
-        crossed = cross_validate(parts, tap_of, **how, k=dealt[0], repeats=dealt[1], say=tell)
+        dealt = replace(dealt, at=dealt.at or place, head=dealt.head or head)
+        crossed = cross_validate(parts, tap_of, dealt=dealt, seed=seed, balance=balance, say=tell)
         clock.lap("folds")
     choice = _choose(parts, tap_of, **how)
     clock.lap("head")
@@ -193,7 +194,7 @@ def fit(
         "weights": weights or "",
         "depths": "all" if len(stages) == len(net.info.stages) else "at",
         "group": group or "",
-        "folds": folds or "",
+        "folds": str(dealt or ""),
         "balance": float(balance),
         "most_bad": float(most_bad),
     }

@@ -187,9 +187,10 @@ def show(report: dict[str, Any]) -> None:
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}; {report['test_part']}"
         )
+    laps = ", ".join(f"{k} {v:.1f}" for k, v in seconds.items() if k != "total")
+    rate = f"{report['images_per_second']:.0f} images/s"
+    memory = f"{report['peak_memory_bytes'] / 1e6:.0f} MB"
     print(
-        f"cost        {seconds['total']:.1f} s (features {seconds['features']:.1f}, head "
-        f"{seconds['head']:.1f}), {report['images_per_second']:.0f} images/s, cache "
-        f"{cache['state']}, {report['peak_memory_bytes'] / 1e6:.0f} MB"
+        f"cost        {seconds['total']:.1f} s ({laps}), {rate}, cache {cache['state']}, {memory}"
     )
     print(f"bundle      {report['bundle']}")

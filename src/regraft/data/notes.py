@@ -125,7 +125,7 @@ def _on_shapes(sides: NDArray[np.int64], files: Sequence[str]) -> list[str]:
         out.append(
             f"{_images(len(elongated))} more than {ELONGATED:g} times as long as wide (the "
             f"longest, {visible(files[longest])}, {sides[longest, 1]} x {sides[longest, 0]}), of "
-            "which a centre crop cuts most away: let --geometry auto choose, or use squash or pad."
+            "which a centre crop cuts most away; squash and pad show all, --geometry auto compares."
         )
     return out
 
