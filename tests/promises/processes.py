@@ -11,10 +11,11 @@ from pathlib import Path
 from regraft.files import digest, is_part
 
 FIT = """
-import sys, regraft
+import os, sys, regraft
 data, out = sys.argv[1:]
 run = regraft.fit(
-    data, "test_efficientnet", weights="random", size=32, precision="f32", threads=1, head="ridge"
+    data, "test_efficientnet", weights="random", size=32, precision="f32", threads=1, head="ridge",
+    seed=int(os.environ.get("SEED", 0)),
 )
 run.save(out)
 """

@@ -158,6 +158,7 @@ def test_weights_with_other_contents_are_refused_before_they_are_used(
         shutil.rmtree(own_cache, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_json_of_the_largest_size_stays_small(tmp_path: Path) -> None:
     """Python's own objects are up to twenty times as large as the text."""
     folders = []

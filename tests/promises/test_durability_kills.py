@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -41,7 +42,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, a compiled trunk without activations, and the bundle of an undisturbed run."""
     made = tmp_path_factory.mktemp("kills")
     write_folder(made / "data", 60)
-    started = time.monotonic()
     finish(start(made / "data", made / "clean", made / "cache"))
     shutil.rmtree(made / "cache" / "activations")
     started = time.monotonic()
@@ -116,14 +116,12 @@ def test_eight_at_once_on_an_empty_and_on_a_half_full_cache(
         finish(process)
     assert all(tree(tmp_path / f"empty{n}" / "bundle") == truth for n in range(8))
     assert verify() == []
-    # half of the rows, and no trunk
-    shutil.rmtree(cache)
-    write_folder(tmp_path / "half", 30)
+    shutil.rmtree(cache / "activations")
+    write_folder(tmp_path / "half", 30)  # the first half of the same pictures
     finish(start(tmp_path / "half", tmp_path / "half-run", cache))
-    shutil.rmtree(cache / "trunks")
     processes = eight("full")
     for process in processes[:3]:
-        time.sleep(1.0)
+        time.sleep(0.7)
         process.kill()
     for process in processes[:3]:
         process.communicate()
@@ -179,8 +177,6 @@ def test_nothing_but_the_seed_decides_the_bytes(home: Path, tmp_path: Path) -> N
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, to)
     how = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "LANG": "tr_TR.UTF-8"}
-    import os
-
     before, mask = Path.cwd(), os.umask(0o077)
     os.chdir(tmp_path)
     try:
@@ -189,3 +185,5 @@ def test_nothing_but_the_seed_decides_the_bytes(home: Path, tmp_path: Path) -> N
         os.chdir(before)
         os.umask(mask)
     assert tree(tmp_path / "run" / "bundle") == truth
+    finish(start(data, tmp_path / "other", tmp_path / "other cache", SEED="1"))
+    assert tree(tmp_path / "other" / "bundle") != truth

@@ -91,6 +91,7 @@ def test_too_little_room_for_any_file(tmp_path: Path) -> None:
     assert left == {f"{letter[what]}{limit}{ending.get(what, '')}" for what, limit in good}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
 @pytest.mark.parametrize("size", ["40k", "200k"])
 def test_a_small_disk(size: str, tmp_path: Path) -> None:
