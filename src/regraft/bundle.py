@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from regraft.errors import BundleError
-from regraft.files import digest, digest_file, put_folder, reason, visible, whole_folder
+from regraft.files import digest, digest_file, put_folder, refusal, visible, whole_folder
 from regraft.schema import BundleConfig, MetricsConfig, check
 from regraft.tensors import listed, strict_json
 
@@ -103,10 +103,7 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
             fill(part, files, save_weights)
             put_folder(part, folder.absolute())
     except (OSError, SafetensorError) as problem:
-        raise BundleError(
-            f"{folder} cannot be written ({reason(problem)}): it needs {needed / 1e6:.2f} MB; make "
-            "room, or name a folder on another disk."
-        ) from problem
+        raise BundleError(f"{folder} cannot be written {refusal(problem, needed)}.") from problem
 
 
 def fill(

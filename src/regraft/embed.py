@@ -12,7 +12,7 @@ from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
 from regraft.features import Progress, compute, pipeline, refuse_nothing, tap_name
-from regraft.files import reason, whole_file
+from regraft.files import refusal, whole_file
 
 CHUNK_ROWS = 4096
 
@@ -81,10 +81,8 @@ def embed(
                 ]
                 writer.write_table(arrow.table(columns, schema=schema))
     except OSError as problem:
-        raise OptionError(
-            f"--out {out} cannot be written ({reason(problem)}): it needs about "
-            f"{len(rows) * width * 4 / 1e6:.2f} MB; make room, or name a file on another disk."
-        ) from problem
+        needed = len(rows) * width * 4
+        raise OptionError(f"--out {out} cannot be written {refusal(problem, needed)}.") from problem
     return {
         "out": str(out),
         "backbone": net.info.name,

@@ -209,6 +209,21 @@ def reason(problem: BaseException) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
 
 
+def refusal(problem: BaseException, needed: int) -> str:
+    """Why something could not be written and what to do: the end of a sentence.
+
+    Args:
+        problem: what the system or a library raised.
+        needed: bytes that it takes.
+    """
+    cause = problem.__cause__ or problem
+    named = getattr(cause, "errno", None) in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
+    if named:
+        return f"({reason(cause)}): name another place, where you may write"
+    room = f"it needs {needed / 1e6:.2f} MB; make room, or name a place on another disk"
+    return f"({reason(cause)}): {room}"
+
+
 def umask() -> int:
     """What files and folders of this process are not to be allowed.
 

@@ -25,7 +25,7 @@ from regraft.bundle import pretty
 from regraft.choose import rows_at
 from regraft.errors import BundleError, OptionError
 from regraft.features import Features, tap_name
-from regraft.files import exchange, put_folder, reason, visible, whole_folder
+from regraft.files import exchange, put_folder, reason, refusal, visible, whole_folder
 from regraft.heads.sums import Sums, sums_of
 from regraft.ledger import Ledger, Row
 from regraft.model import Model, taps
@@ -118,9 +118,7 @@ def write_run(folder: Path, contents: Contents, *, standalone: bool = False) -> 
             put_folder(part, folder.absolute())
     except (OSError, BundleError) as problem:
         raise OptionError(
-            f"--out {folder} cannot be written ({reason(problem.__cause__ or problem)}): it needs "
-            f"{contents.needed(standalone) / 1e6:.2f} MB; make room, or name a folder on another "
-            "disk."
+            f"--out {folder} cannot be written {refusal(problem, contents.needed(standalone))}."
         ) from problem
 
 
