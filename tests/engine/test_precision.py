@@ -47,7 +47,7 @@ def test_the_fastest_that_leaves_the_answers_unmoved(
     sessions = {"f32": EXACT, "bf16": fast}
     assert decide(path, ("f32", "bf16"), sessions.__getitem__, ROWS) == chosen
     assert recorded(path, ("f32", "bf16")) == chosen
-    assert set(json.loads(path.read_text())["trials"]) == {"f32", "bf16"}
+    assert set(json.loads(path.read_text())["record"]["trials"]) == {"f32", "bf16"}
 
 
 def test_too_few_rows_decide_nothing(tmp_path: Path) -> None:
