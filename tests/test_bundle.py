@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import regraft
+from regraft.backbones import Backbone
 from regraft.bundle import CHECKSUMS, CONFIG, HEAD, METRICS, pretty
 from regraft.errors import BackboneError, BundleError
 from regraft.files import digest
@@ -180,11 +182,21 @@ def test_an_existing_folder_is_not_overwritten(run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 
-def test_an_own_network_has_to_be_passed(folder: Path) -> None:
-    with pytest.raises(BundleError, match=r"pass it as regraft\.load\(path, backbone=…\)"):
-        regraft.load(folder)
+def test_an_own_network_has_to_be_passed(run, folder: Path, tmp_path: Path) -> None:
+    whole = run.model.save(tmp_path / "whole", standalone=True)  # weights are no network
+    for path in (folder, whole):
+        with pytest.raises(BundleError, match=r"pass it as regraft\.load\(path, backbone=…\)"):
+            regraft.load(path)
     with pytest.raises(BundleError, match="the backbone given has"):
         regraft.load(folder, backbone=small(seed=9))
+
+
+def test_no_bundle_stands_alone_whose_network_only_the_hub_describes(run, tmp_path: Path) -> None:
+    info = replace(run.model.backbone.info, name="hf-hub:somebody/net", source="hub")
+    net = Backbone(info, run.model.backbone._whole, run.model.backbone._resize)
+    with pytest.raises(BundleError, match="'hf-hub:somebody/net' is described by its repository"):
+        replace(run.model, backbone=net).save(tmp_path / "whole", standalone=True)
+    assert not (tmp_path / "whole").exists()
 
 
 def test_loading_runs_nothing_and_opens_only_its_files(folder: Path, net) -> None:

@@ -164,7 +164,17 @@ class Model:
             folder: where to.
             standalone: with the backbone's weights, so that nothing has to be looked up.
             weights: a file of them that another bundle holds, to be copied into this one.
+
+        Raises:
+            BundleError: the folder exists, the disk does not take it, or `standalone` is asked for
+                a network that only files of the hub describe.
         """
+        if standalone and self.backbone.info.name.startswith("hf-hub:"):
+            raise BundleError(
+                f"--standalone is for networks that timm knows by name; "
+                f"'{self.backbone.info.name}' is described by its repository on the hub: leave "
+                "--standalone out."
+            )
         config = {
             "format": bundle.FORMAT,
             "regraft": __version__,
@@ -215,7 +225,7 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
             f"same weights and computes something else with them ({backbone.info.network[:12]}…): "
             "pass the network as it was."
         )
-    if backbone is None and info.source == "module" and held.weights is None:
+    if backbone is None and info.source == "module":
         raise BundleError(
             f"{folder} was made on your own network '{info.name}'; pass it as "
             "regraft.load(path, backbone=…)."
