@@ -25,7 +25,7 @@ from regraft.backbones.graph import by_hand, network_of
 from regraft.backbones.resolve import from_info
 from regraft.data import images
 from regraft.errors import BackboneError, BundleError
-from regraft.features import compute, pipeline
+from regraft.features import compute, pipeline, tap_name
 from regraft.inputs import ImageSpec
 from tests.pictures import write_folder
 
@@ -253,7 +253,7 @@ def rows(data: Path, net: Backbone):
     """The pooled output of the last stage, and what the pass cost."""
     tap = Tap(len(net) - 1)
     found = compute(images(data).examples, pipeline(net, [tap], precision="f32"))
-    (kept,) = found.rows.values()
+    kept = found.rows[tap_name(tap)]
     return kept[:], found.counts
 
 
