@@ -3,8 +3,9 @@
     python bench/speed.py FOLDER [FOLDER …] [--tutorial FOLDER] [--repeats 3]
 
 Every FOLDER holds train/ and test/ with class folders. regraft is given the baselines' pixels
-(`--geometry crop`), and by itself, where it compares geometries first. Order within a repeat alternates, so that a
-busy minute of the machine hits all alike; medians are shown, and the numbers that lose too.
+(`--geometry crop`), and by itself, where it compares geometries first. Order within a repeat
+alternates, so that a busy minute of the machine hits all alike; medians are shown, and the numbers
+that lose too.
 """
 
 from __future__ import annotations
