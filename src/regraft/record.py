@@ -188,7 +188,16 @@ def toml(settings: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_settings(path: Path, known: dict[str, type | tuple[type, ...]]) -> dict[str, Any]:
+#: For each type of a setting what a run.toml may hold in its place, and what that is called.
+_TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a text in quotes"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    list: ((list,), "a list in brackets"),
+}
+
+
+def read_settings(path: Path, known: dict[str, type]) -> dict[str, Any]:
     """The settings in a `run.toml`.
 
     Raises:
@@ -210,8 +219,9 @@ def read_settings(path: Path, known: dict[str, type | tuple[type, ...]]) -> dict
             raise OptionError(
                 f"{path}: '{key}' is no setting of a run; known are {', '.join(known)}."
             )
-        if not isinstance(value, known[key]):
-            raise OptionError(f"{path}: '{key}' has the wrong type, got {json.dumps(value)}.")
+        taken, called = _TAKEN[known[key]]
+        if type(value) not in taken:
+            raise OptionError(f"{path}: '{key}' must be {called}, got {value!r:.80}.")
     return settings
 
 
