@@ -32,6 +32,7 @@ from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
 
 DEPTHS = ("auto", "all", "at")
+MOST_SEED = 2**53  # a bundle is JSON, whose readers may hold larger numbers only roughly
 Say = Callable[[str], None]
 
 
@@ -143,7 +144,7 @@ def fit(
     clock = Clock()
     tell = say or (lambda line: None)
     check_options(head, depths, seed, balance, most_bad)
-    dealt = parse(folds) if folds else None
+    dealt = None if folds is None else parse(folds)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
@@ -219,6 +220,8 @@ def check_options(head: str, depths: str, seed: int, balance: float, most_bad: f
         )
     if seed < 0:
         raise OptionError(f"--seed must be 0 or more, got {seed}.")
+    if seed > MOST_SEED:
+        raise OptionError(f"--seed must be at most {MOST_SEED}, got {seed}.")
     if depths not in DEPTHS:
         raise OptionError(f"depths must be one of {', '.join(DEPTHS)}, got '{depths}'.")
     if not 0.0 <= balance <= 1.0:

@@ -9,7 +9,7 @@ import pytest
 from regraft.data.dataset import Dataset, Example
 from regraft.data.groups import grouped
 from regraft.data.sources import labelled
-from regraft.errors import OptionError
+from regraft.errors import DataError, OptionError
 from tests.pictures import picture
 
 
@@ -56,6 +56,25 @@ def test_a_column_of_a_table_is_the_group(tmp_path: Path) -> None:
     path = table(tmp_path, "path,label,patient", "1.png,a,007", "2.png,b,8", "3.png,a,")
     found = labelled(str(path), "image", group="patient")
     assert groups(found) == ["007", "8", ""]  # as written; an empty cell belongs to nothing
+
+
+def test_without_a_name_no_column_is_the_group(tmp_path: Path) -> None:
+    """pandas writes the index into a column whose name is empty."""
+    path = table(tmp_path, ",path,label", "0,1.png,a", "1,2.png,b", "0,3.png,a")
+    assert groups(labelled(str(path), "image")) == ["", "", ""]
+
+
+def test_an_empty_column_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,label,patient", "1.png,a,", "2.png,b,")
+    with pytest.raises(DataError, match=r"column 'patient' of '.*' names no group"):
+        labelled(str(path), "image", group="patient")
+
+
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,label", "1.png,a", "2.png,b")
+    for found in (str(path), data("a.png")):
+        with pytest.raises(OptionError, match="got an empty text"):
+            labelled(found, "image", group="")
 
 
 def test_a_column_wins_over_the_same_pattern_and_else_the_pattern_is_used(tmp_path: Path) -> None:

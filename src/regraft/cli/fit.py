@@ -14,7 +14,7 @@ from regraft.errors import OptionError
 NAME = "fit"
 
 #: The settings of a run.toml that `fit` takes back, and their types.
-SETTINGS: dict[str, type | tuple[type, ...]] = {
+SETTINGS: dict[str, type] = {
     "data": str,
     "test": str,
     "backbone": str,
@@ -172,7 +172,7 @@ def show(report: dict[str, Any]) -> None:
     if validation["n"]:
         told = f"{percent(validation['accuracy'])} ({validation['kind']}, {validation['n']} images)"
     else:
-        told = "not possible: no class has two different training images"
+        told = "not possible: no class has two training images that are apart"
     print(f"validation  {told}")
     if crossed := report.get("cross_validation"):
         low, high = crossed["accuracy_ci95"]
@@ -187,6 +187,8 @@ def show(report: dict[str, Any]) -> None:
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}; {report['test_part']}"
         )
+    elif not crossed:
+        print("test        not possible: no image is left that may be scored")
     laps = ", ".join(f"{k} {v:.1f}" for k, v in seconds.items() if k != "total")
     rate = f"{report['images_per_second']:.0f} images/s"
     memory = f"{report['peak_memory_bytes'] / 1e6:.0f} MB"

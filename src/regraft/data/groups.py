@@ -18,8 +18,13 @@ def grouped(data: Dataset, by: str) -> Dataset:
             root): the group is what the first parentheses match, or the whole match.
 
     Raises:
-        OptionError: no pattern, or one that some id does not match.
+        OptionError: no pattern, an empty one, or one that some id does not match.
     """
+    if not by:
+        raise OptionError(
+            "--group must be a column of a table or a pattern that every path matches, got an "
+            "empty text; leave it away where nothing belongs together."
+        )
     if any(example.group for example in data.examples):
         return data
     try:

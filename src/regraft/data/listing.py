@@ -45,6 +45,8 @@ def images(
     columns = {"path": path_column, "label": label_column, "split": split_column}
     columns["group"] = group_column
     if isinstance(path, str | os.PathLike):
+        if not os.fspath(path):
+            raise DataError("data must be a folder or a table, got an empty text.")
         data = _from_path(Path(os.fsdecode(path)).expanduser(), columns)
     elif type(path).__module__.partition(".")[0] == "datasets":
         from regraft.data.hugging import from_datasets

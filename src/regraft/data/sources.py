@@ -32,14 +32,14 @@ def labelled(
         OptionError: `group` does not fit the data.
     """
     if not isinstance(data, Dataset):
-        column = {"group_column": group} if group else {}
+        column = {} if group is None else {"group_column": group}
         data = _finder(modality, 0)(data, least_classes=least_classes, **column)
     elif data.modality != modality:
         raise DataError(
             f"the data are of the modality '{data.modality}' and the backbone takes "
             f"'{modality}'; name a backbone for {data.modality}s."
         )
-    return grouped(data, group) if group else data
+    return data if group is None else grouped(data, group)
 
 
 def bare(paths: Any, modality: str) -> Dataset:

@@ -111,6 +111,7 @@ def _examples(
 ) -> Dataset:
     examples: dict[str, Example] = {}
     skipped = []
+    by = columns["group"]  # empty: none was asked for, though a column may have an empty name
     for number, row in enumerate(rows, start=1):
         given = row.get(columns["path"])
         label, missing = label_of(row.get(columns["label"]), f"row {number} of '{shown}'")
@@ -124,13 +125,18 @@ def _examples(
             skipped.append(Skipped(identity or f"row {number}", reason))
             continue
         split = split_of(row.get(columns["split"]), shown, f"row {number}") if has_split else None
-        group = text_of(row.get(columns["group"])) or ""
+        group = text_of(row.get(by)) or "" if by else ""
         examples[identity] = Example(identity, path, label, split, group)
     if not examples:
         why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
         raise DataError(
             f"none of the {len(rows)} rows of '{shown}' names a usable image{why}; "
             f"paths are relative to the table's folder."
+        )
+    if by and any(by in row for row in rows) and not any(e.group for e in examples.values()):
+        raise DataError(
+            f"the column '{by}' of '{shown}' names no group: every cell is empty; fill it, or "
+            "leave --group away."
         )
     return finish(shown, list(examples.values()), skipped)
 
