@@ -13,7 +13,7 @@ from regraft.cli.fit import from_settings
 from regraft.cross import Folds, interval, parse, t975
 from regraft.data.split import folds
 from regraft.errors import OptionError
-from regraft.evaluate import evaluate
+from regraft.evaluate import evaluate, wilson
 from regraft.heads.rows import take
 from regraft.model import taps
 from tests.data.scenes import scene
@@ -130,10 +130,23 @@ def test_a_class_that_is_only_in_one_fold_is_counted_wrong(tmp_path: Path, net) 
 
 def test_the_interval_allows_for_shared_training_rows() -> None:
     accuracies = [0.8, 0.9, 0.85, 0.95, 0.9]
-    low, high = interval(accuracies, 5)
+    low, high = interval(accuracies, [1000] * 5, 5)
     half = 2.776 * np.std(accuracies, ddof=1) * (1 / 5 + 1 / 4) ** 0.5
     assert (low, high) == pytest.approx((0.88 - half, 0.88 + half), abs=2e-3)
-    assert interval([0.9, 1.0, 1.0], 3)[1] == 1.0  # a share stays a share
+    assert interval([0.9, 1.0, 1.0], [10] * 3, 3)[1] == 1.0  # a share stays a share
+
+
+def test_folds_that_agree_make_nothing_certain() -> None:
+    assert interval([1.0] * 10, [4] * 10, 5) == wilson(20, 20)  # twice the same 20 rows
+    low, high = interval([0.75] * 5, [4] * 5, 5)
+    assert (low, high) == pytest.approx(wilson(15, 20))
+
+
+def test_a_giant_fold_weighs_as_much_as_it_has_rows() -> None:
+    """The mean of the folds is 0.8, outside anything that 0.51 of the rows could mean."""
+    low, high = interval([1.0, 20 / 49, 1.0], [1, 49, 10], 3)
+    assert low < 31 / 60 < high
+    assert (low + high) / 2 == pytest.approx(31 / 60, abs=0.02)
 
 
 @pytest.mark.parametrize(
