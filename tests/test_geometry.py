@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import regraft
+from regraft import geometry
 from regraft.backbones import Backbone
 from regraft.errors import OptionError
 from regraft.geometry import LEAST_COMPARED
@@ -117,3 +119,41 @@ def test_rows_to_test_on_have_no_say(long: Path, net: Backbone, monkeypatch) -> 
 def test_an_unknown_geometry_is_refused_with_the_close_one(long: Path, net: Backbone) -> None:
     with pytest.raises(OptionError, match=r"auto, crop, squash, pad, got 'squish'.*'squash'"):
         regraft.fit(long, net, geometry="squish")
+
+
+def strips(folder: Path, groups: dict[str, dict[str, int]]) -> Path:
+    """Strips of noise: for each class how many of which group."""
+    random = np.random.default_rng(1)
+    for label, sizes in groups.items():
+        (folder / label).mkdir(parents=True)
+        for group, count in sizes.items():
+            for number in range(count):
+                pixels = random.integers(0, 255, (8, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / label / f"{group}-{number:03d}.png")
+    return folder
+
+
+def test_large_groups_may_leave_one_class_to_compare_on(
+    tmp_path: Path, net: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "MOST_COMPARED", 100)
+    small_groups = {f"a{number}": 25 for number in range(6)}
+    data = strips(tmp_path / "data", {"a": small_groups, "b": {"b0": 150}})
+    found = regraft.fit(data, net, head="ridge", group=r"[ab]\d").report["geometry"]
+    assert found["name"] == "crop"
+    assert "too few" in found["why"]
+
+
+def test_many_copies_of_one_picture(
+    tmp_path: Path, net: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "MOST_COMPARED", 20)
+    data = tmp_path / "data"
+    strips(data, {"a": {"x": 1}, "b": {"x": 1}})
+    for number in range(30):
+        for label in ("a", "b"):
+            copyfile(data / "a" / "x-000.png", data / label / f"{number}.png")
+    (data / "b" / "x-000.png").unlink()
+    report = regraft.fit(data, net, head="ridge").report
+    assert "too few" in report["geometry"]["why"]
+    assert report["validation"]["n"] == 0

@@ -23,7 +23,7 @@ from regraft.data.geometry import lost
 from regraft.data.look import sizes
 from regraft.features import LOOK, Features, Pipeline, compute, tap_name
 from regraft.heads.fitted import FittedHead
-from regraft.heads.folds import fair, folds
+from regraft.heads.folds import fair, split_out
 from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
 from regraft.parts import Parts, numbers
@@ -71,7 +71,8 @@ def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: in
     index = _some(labels, parts, seed)
     groups = None if parts.groups is None else parts.groups[index]
     _, truth = np.unique(labels[index], return_inverse=True)
-    if int(fair(truth, groups).sum()) < LEAST_COMPARED:
+    classes = int(truth.max()) + 1  # large groups may leave only one among some of the rows
+    if classes < 2 or int(fair(truth, groups).sum()) < LEAST_COMPARED:
         return Geometry(own, f"'{own}', as the backbone has it: too few images to compare others.")
     names = candidates(parts.train, spec)
     if len(names) == 1:
@@ -81,8 +82,7 @@ def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: in
     fitted = {}
     for name in names:
         rows = _rows(some, pipe, name, stages)
-        fitted[name] = heads.fit("ridge", rows, truth, int(truth.max()) + 1, seed=seed,
-                                 groups=groups)  # fmt: skip
+        fitted[name] = heads.fit("ridge", rows, truth, classes, seed=seed, groups=groups)
     return _decide(fitted, own, groups)
 
 
@@ -108,7 +108,7 @@ def _some(labels: np.ndarray, parts: Parts, seed: int) -> np.ndarray:
     count = -(-len(labels) // MOST_COMPARED)
     if count < 2:
         return np.arange(len(labels))
-    fold = folds(labels, count, seed=seed, groups=parts.groups)
+    fold = split_out(labels, count, seed=seed, groups=parts.groups)
     return np.flatnonzero(fold == int(np.argmax(np.bincount(fold) <= MOST_COMPARED)))
 
 
