@@ -44,7 +44,8 @@ def measure(folder: str, most: int, home: Path) -> tuple[float, float, float]:
     """Images per second of decoding, of the trunk, and of both together."""
     import regraft
     from regraft.backbones.info import Tap
-    from regraft.features import Loader, compute, pipeline
+    from regraft.features import Loader, compute
+    from regraft.pipeline import pipeline
 
     examples = regraft.images(folder).examples
     examples = examples[:: max(1, len(examples) // most)][:most]

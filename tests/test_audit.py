@@ -16,8 +16,9 @@ from regraft.auditing import audit, check_most_bad, examine
 from regraft.backbones.info import Tap
 from regraft.data import images
 from regraft.errors import DataError, OptionError
-from regraft.features import LOOK, compute, pipeline
+from regraft.features import LOOK, compute
 from regraft.findings import Audit
+from regraft.pipeline import pipeline
 from tests.data.drawn import saved
 from tests.data.scenes import copies, jpeg, scene
 from tests.nets import small

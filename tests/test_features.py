@@ -13,7 +13,8 @@ from regraft.backbones.info import Tap
 from regraft.data import images
 from regraft.data.look import prints, sizes
 from regraft.errors import OptionError
-from regraft.features import LOOK, compute, compute_looks, pipeline
+from regraft.features import LOOK, compute, compute_looks
+from regraft.pipeline import pipeline
 from tests.nets import small
 from tests.pictures import picture, write_folder
 

@@ -13,7 +13,8 @@ from regraft import inputs
 from regraft.backbones.info import Tap
 from regraft.data import decoders, sources
 from regraft.errors import DataError
-from regraft.features import compute, pipeline
+from regraft.features import compute
+from regraft.pipeline import pipeline
 from tests import toy_text
 from tests.pictures import write_folder
 

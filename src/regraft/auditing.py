@@ -24,9 +24,10 @@ from regraft.data.notes import notes
 from regraft.data.sources import labelled
 from regraft.data.split import joined
 from regraft.errors import OptionError
-from regraft.features import LOOK, Features, Progress, compute_looks, default_threads
+from regraft.features import LOOK, Features, Progress, compute_looks
 from regraft.findings import EXACT, GROUP, MOST_BAD, NEAR, Audit, Conflict, Duplicates, Leak
 from regraft.inputs import ImageSpec
+from regraft.pipeline import default_threads
 
 __all__ = ["MOST_BAD", "Audit", "audit", "check_most_bad", "examine", "to_read"]
 

@@ -13,8 +13,8 @@ from regraft.backbones.info import Tap
 from regraft.engine import ENGINES, engine, resolve_device
 from regraft.engine.precision import measure
 from regraft.errors import RegraftError
-from regraft.features import Pipeline, default_threads
 from regraft.files import cache_dir
+from regraft.pipeline import Pipeline, default_threads
 
 PACKAGES = (
     "regraft",

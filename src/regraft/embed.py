@@ -11,8 +11,9 @@ from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
-from regraft.features import Progress, compute, pipeline, refuse_nothing, tap_name
+from regraft.features import Progress, compute, refuse_nothing
 from regraft.files import refusal, whole_file
+from regraft.pipeline import pipeline, tap_name
 
 CHUNK_ROWS = 4096
 

@@ -21,12 +21,13 @@ from regraft import heads
 from regraft.choose import better
 from regraft.data.geometry import lost
 from regraft.data.look import sizes
-from regraft.features import LOOK, Features, Pipeline, compute, tap_name
+from regraft.features import LOOK, Features, compute
 from regraft.heads.fitted import FittedHead
 from regraft.heads.folds import fair, split_out
 from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
 from regraft.parts import Parts, numbers
+from regraft.pipeline import Pipeline, tap_name
 
 MOST_COMPARED = 512  # training rows that are looked at in every geometry
 LEAST_COMPARED = 40  # rows below which a difference means nothing

@@ -22,18 +22,11 @@ from regraft.data import Dataset
 from regraft.data.sources import bare, labelled
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
-from regraft.features import (
-    Features,
-    Pipeline,
-    Progress,
-    compute,
-    pipeline,
-    refuse_nothing,
-    tap_name,
-)
+from regraft.features import Features, Progress, compute, refuse_nothing
 from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
+from regraft.pipeline import Pipeline, pipeline, tap_name
 
 log = logging.getLogger("regraft")
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from regraft.auditing import Audit, examine, to_read
 from regraft.backbones import Backbone
 from regraft.data import Dataset, Skipped
-from regraft.features import Features, Pipeline, Progress, compute, refuse_nothing
+from regraft.features import Features, Progress, compute, refuse_nothing
 from regraft.geometry import Geometry, choose_geometry
 from regraft.parts import Parts, divide
+from regraft.pipeline import Pipeline
 
 log = logging.getLogger("regraft")
 

@@ -24,12 +24,13 @@ from regraft import ledger
 from regraft.bundle import pretty
 from regraft.choose import rows_at
 from regraft.errors import BundleError, OptionError
-from regraft.features import Features, tap_name
+from regraft.features import Features
 from regraft.files import exchange, put_folder, reason, refusal, visible, whole_folder
 from regraft.heads.sums import Sums, sums_of
 from regraft.ledger import Ledger, Row
 from regraft.model import Model, taps
 from regraft.parts import Parts
+from regraft.pipeline import tap_name
 
 SETTINGS, REPORT, TRIED, LOG, BUNDLE = "run.toml", "report.json", "tried.json", "log.txt", "bundle"
 #: The setting of a run that add, remove or merge changed: its run.toml repeats nothing.

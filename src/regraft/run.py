@@ -20,7 +20,7 @@ from regraft.cross import cross_validate, parse
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, did_you_mean
-from regraft.features import Pipeline, Progress, pipeline, tap_name
+from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.heads import HEADS
 from regraft.heads.sums import Sums
@@ -28,6 +28,7 @@ from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
 from regraft.outcome import Clock, Outcome, metrics, report, settings
 from regraft.parts import Parts, numbers
+from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
 

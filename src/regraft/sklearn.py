@@ -26,9 +26,10 @@ from regraft.backbones.resolve import resolve
 from regraft.data import Example
 from regraft.data.given import given, refuse_any
 from regraft.errors import BadInput, OptionError, RegraftError, need_extra
-from regraft.features import Pipeline, compute, pipeline, tap_name
+from regraft.features import compute
 from regraft.heads.rows import Rows
 from regraft.model import features_of
+from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.run import DEPTHS, every_stage, stage_names
 
 need_extra("sklearn", "sklearn", "regraft.sklearn")

@@ -25,8 +25,9 @@ from regraft.backbones.graph import by_hand, network_of
 from regraft.backbones.resolve import from_info
 from regraft.data import images
 from regraft.errors import BackboneError, BundleError
-from regraft.features import compute, pipeline, tap_name
+from regraft.features import compute
 from regraft.inputs import ImageSpec
+from regraft.pipeline import pipeline, tap_name
 from tests.pictures import write_folder
 
 SPEC = ImageSpec((32, 32))

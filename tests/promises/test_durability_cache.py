@@ -21,7 +21,8 @@ from regraft.data import images
 from regraft.data.decoders import decoder
 from regraft.engine.openvino import OpenVinoEngine
 from regraft.engine.precision import decide, recorded
-from regraft.features import compute, pipeline
+from regraft.features import compute
+from regraft.pipeline import pipeline
 from tests.nets import small
 from tests.pictures import picture, write_folder
 

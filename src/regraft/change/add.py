@@ -29,7 +29,8 @@ class _Sorted:
     Attributes:
         rows: what comes in, in order.
         already: ids of files whose content the run has.
-        tested: ids of files that the run tests on; they are not learned from.
+        tested: ids of files that the run tests on, or on whose group it does; they are not
+            learned from.
     """
 
     rows: Ledger
@@ -51,7 +52,8 @@ def add(
 
     The head is, to float64 rounding, that of a fit on the old and the new rows at the same
     settings; new classes take their sorted place. Files that the run has already, by content, are
-    not counted twice; files that it tests on are left out. A test part of `data` joins the run's.
+    not counted twice; files that it tests on, and others of their groups, are left out.
+    A test part of `data` joins the run's.
 
     Args:
         run: a run folder, or a saved `Run`.
@@ -81,17 +83,17 @@ def add(
             log.warning("left out %s: %s", visible(file.file), file.reason)
         new = _sorted(held, features, found.root)
         held = replace(held)  # the cache has more rows now
-        rows = held.ledger.plus(new.rows)
+        rows = held.ledger.plus(new.rows).apart()
         learned = new.rows.learned
         sums = held.sums
         if sums is not None and learned:
-            x = held.rows([row.digest for row in learned])
+            x = held.computed(features, [row.digest for row in learned])
             sums = sums.plus(x, [row.label for row in learned])
         built = rebuild(held, rows, sums, carried([held], rows), tune=tune)
         change = Change(
             "add",
             len(learned),
-            len(new.rows.part(TEST)),
+            sum(row.part == TEST for row in rows.rows[len(held.ledger.rows) :]),
             tuple(sorted(set(rows.classes) - set(held.model.classes))),
             (),
             built.recalibrated,
@@ -111,41 +113,58 @@ def add(
 
 def _sorted(run: Opened, features: Features, root: str) -> _Sorted:
     """Which files come in, and which the run has or tests on."""
-    learned = {row.digest: row for row in run.ledger.learned}
-    tested = run.ledger.digests(TEST)
-    examples = list(zip(features.examples, features.digests, strict=True))
-    coming = {digest for example, digest in examples if example.split != "test"} - tested
+    known, copies, tested = run.ledger.labels(), run.ledger.digests(COPY), run.ledger.digests(TEST)
+    groups = run.ledger.groups(TEST)
     rows: list[Row] = []
     already: list[str] = []
     left: list[str] = []
-    for example, digest in examples:
+    for example, digest in zip(features.examples, features.digests, strict=True):
         label = example.label or ""
         part = {"val": VAL, "test": TEST}.get(example.split or "", TRAIN)
-        if digest in learned or (digest in tested and part == TEST):
+        if digest in known:
             already.append(example.id)
-            _other_label(learned.get(digest), example.id, label)
-            continue
-        if digest in tested:
+            _other_label(known[digest], example.id, label)
+        elif part != TRAIN and digest in copies:  # found to be no witness by the fit
+            already.append(example.id)
+        elif part != TEST and (digest in tested or example.group in groups):
             left.append(example.id)
-            continue
-        if part == TEST and digest in coming:
-            part = COPY
-        rows.append(Row(example.id, digest, label, part, example.group))
+        elif digest in tested:
+            already.append(example.id)
+        else:
+            rows.append(Row(example.id, digest, label, part, example.group))
     if left:
         log.warning(
-            "%d files are left out, since the run tests on them (%s, …)",
+            "%d %s (%s%s)",
             len(left),
+            "files are left out, since the run tests on them or their groups"
+            if len(left) > 1
+            else "file is left out, since the run tests on it or its group",
             visible(left[0]),
+            ", …" if len(left) > 1 else "",
         )
-    return _Sorted(Ledger((), (root,)).only(rows), tuple(already), tuple(left))
+    new = Ledger((), (root,)).only(_unseen(run.ledger, rows))
+    return _Sorted(new, tuple(already), tuple(left))
 
 
-def _other_label(known: Row | None, name: str, label: str) -> None:
-    if known is not None and known.label != label:
+def _unseen(old: Ledger, rows: list[Row]) -> list[Row]:
+    """The rows; those to choose on that training knows, or a group of theirs, are copies."""
+    train = [row for row in rows if row.part == TRAIN]
+    digests = {row.digest for row in train}
+    groups = old.groups(TRAIN) | {row.group for row in train if row.group}
+    return [
+        row._replace(part=COPY)
+        if row.part == VAL and (row.digest in digests or row.group in groups)
+        else row
+        for row in rows
+    ]
+
+
+def _other_label(known: set[str], name: str, label: str) -> None:
+    if label not in known:
         log.warning(
             "%s is in the run already as '%s' and stays so, although it is '%s' here; remove it "
             "first to change its class",
             visible(name),
-            visible(known.label),
+            visible(min(known)),
             visible(label),
         )

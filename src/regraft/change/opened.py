@@ -13,19 +13,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regraft import bundle, ledger
 from regraft.backbones import Backbone
 from regraft.cache import Shelf
 from regraft.change.purge import finish
 from regraft.choose import rows_at
 from regraft.errors import BundleError, EngineError, OptionError
-from regraft.features import Pipeline, key_of, pipeline, tap_name
+from regraft.features import Features
 from regraft.files import digest_of, reason, restore
 from regraft.heads import sums as sums_files
 from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
 from regraft.ledger import Ledger
 from regraft.model import Model, load, taps
+from regraft.pipeline import Pipeline, key_of, pipeline, tap_name
 from regraft.record import BUNDLE, REPORT, SETTINGS, resolved
 from regraft.run import Run
 
@@ -84,11 +87,24 @@ class Opened:
         """Those contents whose activations are not cached."""
         return [digest for digest in digests if digest not in self.shelf]
 
-    def rows(self, digests: Sequence[str], shelf: Shelf | None = None) -> Rows:
+    @property
+    def reads(self) -> list[str]:
+        """The names of those outputs that the head reads."""
+        return [tap_name(tap) for tap in taps(self.model.backbone.info, self.model.at)]
+
+    def rows(self, digests: Sequence[str]) -> Rows:
         """(N, D) what the head reads, of contents that are all cached."""
-        names = [tap_name(tap) for tap in taps(self.model.backbone.info, self.model.at)]
-        held = shelf or self.shelf
-        return rows_at({name: held.rows(digests, name) for name in names}, names)
+        names = self.reads
+        return rows_at({name: self.shelf.rows(digests, name) for name in names}, names)
+
+    def computed(self, found: Features, digests: Sequence[str]) -> Rows:
+        """(N, D) what the head reads, of contents that a pass found.
+
+        Not read from the cache again: a small one may have lost them already.
+        """
+        place = {digest: row for row, digest in enumerate(found.digests)}
+        taken = found.take(np.array([place[digest] for digest in digests], np.int64))
+        return rows_at(taken.rows, self.reads)
 
     def pipeline(self, threads: int | None) -> Pipeline:
         """What makes activations like those that the run learned from.

@@ -7,9 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regraft.backbones import Backbone
 from regraft.bundle import pretty
-from regraft.cache import Shelf, purge
+from regraft.cache import purge
 from regraft.change.done import Change, with_more, written
 from regraft.change.opened import Opened, alone, folder_of, open_run
 from regraft.change.purge import pending, prove, rows_of, settle
@@ -17,8 +20,9 @@ from regraft.change.rebuild import fresh_sums, rebuild
 from regraft.data import Example
 from regraft.data.sources import labelled
 from regraft.errors import DataError, EngineError, HeadError, OptionError, did_you_mean
-from regraft.features import Progress, compute
-from regraft.files import digest_of, visible, write_whole
+from regraft.features import Features, Progress, compute
+from regraft.files import visible, write_whole
+from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
 from regraft.ledger import Ledger, Row
 from regraft.record import REPORT
@@ -154,15 +158,23 @@ def _without(
     anew = fresh_sums(run, rows.learned)
     if anew is not None:
         return anew
-    digests = [row.digest for row in out]
-    shelf = run.shelf
-    if run.lacking(digests):
-        _compute(run, out, threads, progress)
-        shelf = Shelf(digest_of(run.key))
-    left = run.sums.minus(run.rows(digests, shelf), [row.label for row in out])
+    missing = set(run.lacking([row.digest for row in out]))
+    cached = [row for row in out if row.digest not in missing]
+    gone = [row for row in out if row.digest in missing]
+    parts = [_all(run.rows([row.digest for row in cached]))] if cached else []
+    if gone:
+        found = _compute(run, gone, threads, progress)
+        parts.append(_all(run.computed(found, [row.digest for row in gone])))
+    labels = [row.label for row in (*cached, *gone)]
+    left = run.sums.minus(np.concatenate(parts), labels)
     if left.counts != _counts(rows):
         raise HeadError(f"the sums of {run.folder} are not those of its rows; fit again.")
     return left
+
+
+def _all(rows: Rows) -> NDArray[np.float32]:
+    """(N, D) in memory."""
+    return np.asarray(rows[0 : len(rows)], np.float32)
 
 
 def _counts(rows: Ledger) -> dict[str, int]:
@@ -174,17 +186,15 @@ def _counts(rows: Ledger) -> dict[str, int]:
 
 def _compute(
     run: Opened, out: Sequence[Row], threads: int | None, progress: Progress | None
-) -> None:
+) -> Features:
     """The activations of rows that are not cached, from the user's own files.
 
     Raises:
         DataError: a file is gone or has changed.
     """
-    missing = set(run.lacking([row.digest for row in out]))
     by_source: dict[int, list[Row]] = defaultdict(list)
     for row in out:
-        if row.digest in missing:
-            by_source[row.source].append(row)
+        by_source[row.source].append(row)
     examples: list[Example] = []
     for source, rows in by_source.items():
         examples += _examples(run, run.ledger.sources[source], rows)
@@ -195,10 +205,11 @@ def _compute(
             f"the activations of '{visible(out[0].id)}' are no longer cached, and {problem}"
         ) from problem
     found = compute(examples, pipe, progress)
-    gone = missing - set(found.digests)
-    if gone:
-        name = next(row.id for row in out if row.digest in gone)
-        raise DataError(_needed(name, "has changed since or cannot be read"))
+    there = set(found.digests)
+    for row in out:
+        if row.digest not in there:
+            raise DataError(_needed(row.id, "has changed since or cannot be read"))
+    return found
 
 
 def _examples(run: Opened, source: str, rows: Sequence[Row]) -> list[Example]:
@@ -206,7 +217,7 @@ def _examples(run: Opened, source: str, rows: Sequence[Row]) -> list[Example]:
     try:
         found = labelled(source, modality, least_classes=1)
     except DataError as problem:
-        raise DataError(_needed(rows[0].id, f"is not found, since {problem}")) from problem
+        raise DataError(_needed(rows[0].id, f"is not found ({problem})")) from problem
     by_id = {example.id: example for example in found.examples}
     for row in rows:
         if row.id not in by_id:
@@ -218,7 +229,7 @@ def _needed(name: str, why: str) -> str:
     return (
         f"the activations of '{visible(name)}' are no longer cached and the file {why}: to take it "
         "out of the sums put it back where it was, or fit again without it."
-    ).replace("..", ".")
+    )
 
 
 def _nameless(run: Opened) -> list[dict[str, object]]:

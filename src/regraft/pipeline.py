@@ -1,0 +1,190 @@
+"""Everything between a file's bytes and its activations, resolved: what, where, with what.
+
+A pipeline's key holds all that an activation depends on but the bytes of the file; its trunk is
+what an engine compiles once for every way of decoding and every set of wanted outputs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from regraft import engine as engines
+from regraft.backbones import Backbone
+from regraft.backbones.info import BackboneInfo, Tap
+from regraft.data import decoder
+from regraft.data.decoders import looker
+from regraft.engine import Engine, Session, Trunk, precision
+from regraft.errors import EngineError, OptionError
+from regraft.files import cache_dir, digest_of
+from regraft.inputs import InputSpec
+
+log = logging.getLogger("regraft")
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything between a file's bytes and its activations, resolved.
+
+    Attributes:
+        backbone: the frozen stages.
+        taps: which stages' outputs to keep; nothing above the highest runs.
+        engine: what runs them.
+        device: 'cpu', 'cuda', 'cuda:N' or 'mps'.
+        precision: one of the engine's, '' until it has been decided.
+        threads: of the decoder and of the engine.
+    """
+
+    backbone: Backbone
+    taps: tuple[Tap, ...]
+    engine: Engine
+    device: str
+    precision: str
+    threads: int
+
+    @property
+    def info(self) -> BackboneInfo:
+        return self.backbone.info
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per tap, in order."""
+        return tuple(tap_name(tap) for tap in self.taps)
+
+    def key(self) -> dict[str, Any]:
+        """All that an activation depends on but the bytes of the file."""
+        engine = self.engine.fingerprint(self.device, self.precision)
+        return key_of(self.info, self.names, {"engine": engine})
+
+    def facts(self) -> dict[str, Any]:
+        """Which decoder and which engine make the features: for the record."""
+        key = self.key()
+        return {name: key[name] for name in ("decoder", "engine")}
+
+    def trunk(self) -> Trunk:
+        """What the engine is to run: every stage is an output, the taps are the wanted ones."""
+        stages = [Tap(stage.index, True) for stage in self.info.stages]
+        every = stages + [tap for tap in self.taps if not tap.pooled]
+
+        def build() -> Any:
+            from regraft.stages import Below
+
+            return Below(self.info.input.preamble(), self.backbone.stages, tuple(every))
+
+        outputs = tuple(tap_name(tap) for tap in every)
+        key = {
+            "format": FORMAT,
+            "input": self.info.input.traced(),
+            "weights": self.info.digest,
+            "network": self.info.network,
+            "outputs": outputs,
+        }
+        return Trunk(key, outputs, self.names, build, self.info.input.example())
+
+    def open(self, name: str) -> Session:
+        """A session in precision `name`."""
+        trunk = self.trunk()
+        folder = cache_dir() / "trunks" / digest_of([trunk.key, self.engine.name])
+        return self.engine.open(
+            trunk, folder, device=self.device, precision=name, threads=self.threads
+        )
+
+
+def tap_name(tap: Tap) -> str:
+    """The name of a tap in cache, trunk and head: '017' pooled, '017-flow' as it flows."""
+    return f"{tap.stage:03d}" + ("" if tap.pooled else "-flow")
+
+
+def key_of(info: BackboneInfo, names: Sequence[str], facts: dict[str, Any]) -> dict[str, Any]:
+    """`Pipeline.key` from its outputs' names and what is known of `Pipeline.facts`.
+
+    With the facts that a run recorded it is the key of the run's own activations, whatever
+    decoder and engine are installed now.
+    """
+    return (
+        look_key(info.input)
+        | {
+            "weights": info.digest,
+            "network": info.network,
+            # Which outputs are asked for changes what an engine fuses, and so the last bits.
+            "taps": tuple(names),
+        }
+        | facts
+    )
+
+
+def look_key(spec: InputSpec) -> dict[str, Any]:
+    """All that a row and its look depend on but the bytes of the file."""
+    looks = looker(spec.modality)
+    return {
+        "format": FORMAT,
+        "decoder": decoder(spec.modality).fingerprint(spec),
+        "look": looks.LOOK if looks else None,
+        "input": spec.json(),
+    }
+
+
+def default_threads() -> int:
+    """The processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def pipeline(
+    backbone: Backbone,
+    taps: Sequence[Tap],
+    *,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Pipeline:
+    """Resolve what is to run where. The precision stays open ('') if it must be measured first.
+
+    Raises:
+        OptionError: an argument with a value it cannot have.
+        EngineError: no engine runs on the device.
+    """
+    where, runner = _place(device, engine)
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads must be 1 or more, got {threads}.")
+    chosen = "" if precision == "auto" else precision
+    if chosen and chosen not in ("f32", "bf16"):
+        raise OptionError(f"precision must be auto, f32 or bf16, got '{precision}'.")
+    made = Pipeline(backbone, tuple(taps), runner, where, chosen, threads or default_threads())
+    if not chosen:
+        tried = runner.precisions(where)
+        found = _recorded(made) if len(tried) > 1 else tried[0]
+        made = replace(made, precision=found or "")
+    return made
+
+
+def _place(device: str, engine: str) -> tuple[str, Engine]:
+    """Where to run and with what; 'auto' falls back to the CPU where a GPU cannot be used."""
+    where = engines.resolve_device(device)
+    if engine != "auto":
+        return where, engines.engine(engine)
+    try:
+        return where, engines.pick(where)
+    except EngineError as problem:
+        if device != "auto" or where == "cpu":
+            raise
+        log.warning("%s Going on with the CPU.", problem)
+        return "cpu", engines.pick("cpu")
+
+
+def precision_record(pipe: Pipeline) -> Path:
+    """Where the precision that was decided for `pipe` is written down."""
+    return precision.record_path(cache_dir(), pipe.engine, pipe.device, pipe.trunk().key)
+
+
+def _recorded(pipe: Pipeline) -> str | None:
+    return precision.recorded(precision_record(pipe), pipe.engine.precisions(pipe.device))
