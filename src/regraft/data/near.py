@@ -14,8 +14,8 @@ most 0.27), and lower where pictures of different classes come closer than photo
 without detail, with a mark on plain ground and nothing else, or too small to have any, are never
 near unless their pixels are equal.
 
-Memory is bounded whatever N is; time grows with its square: 0.1 s for 3,000 pictures, some seconds
-for 10,000, over a minute for 50,000.
+Memory is bounded whatever N is; time grows with its square: 0.1 s for 3,000 pictures, 0.6 s for
+10,000, 9 s for 50,000 (on 2 cores).
 """
 
 from __future__ import annotations
