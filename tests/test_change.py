@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import regraft
 from regraft import heads, ledger
@@ -166,7 +167,7 @@ def test_a_file_counts_once_and_never_trains_if_it_tests(
     assert done.report["train"]["n"] == 24 + 6
     assert done.report["test"]["n"] == first.report["test"]["n"] + 3
     assert "is in the run already as 'dots' and stays so, although it is 'checks'" in caplog.text
-    assert "1 files are left out, since the run tests on them" in caplog.text
+    assert "1 file is left out, since the run tests on it" in caplog.text
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
     again = regraft.add(tmp_path / "run", new, backbone=net)
     assert (last(again)["rows"], last(again)["test"]) == (0, 0)
@@ -510,13 +511,14 @@ def test_groups_and_a_bundle_that_stands_alone_stay_so(tmp_path: Path, net: Back
     for camera in range(3):
         draw(tmp_path / "a", first=10 * camera, count=3)
     how = {"head": "ridge", "group": r"/0(\d)"}  # pictures 00x, 01x and 02x of every class
-    regraft.fit(tmp_path / "a", net, **how).save(tmp_path / "run", standalone=True)
+    first = regraft.fit(tmp_path / "a", net, **how).save(tmp_path / "run", standalone=True)
+    camera = min(first.ledger.groups("train"))
     weights = (tmp_path / "run" / "bundle" / "backbone.safetensors").read_bytes()
-    draw(tmp_path / "b", first=25, count=2)
+    draw(tmp_path / "b", first=10 * int(camera) + 5, count=2)
     done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
     run = open_run(tmp_path / "run", net)
     assert {row.group for row in run.ledger.learned} <= {"0", "1", "2"}
-    assert {row.group for row in run.ledger.learned if row.id.endswith("025.png")} == {"2"}
+    assert {row.group for row in run.ledger.learned if row.id.endswith("5.png")} == {camera}
     assert done.report["validation"]["kind"] == "leave-group-out"
     groups = {row.group for row in run.ledger.learned}
     assert len(set(together(run.ledger.learned).tolist())) <= len(groups)
@@ -583,3 +585,152 @@ def test_traces_across_pieces_of_a_large_file(
         (tmp_path / "file").write_bytes(body + bytes(50))
         found = sorted(module._search(tmp_path / "file", searched))
         assert found == sorted((body.index(pattern), pattern) for pattern in patterns)
+
+
+def small_copy(of: Path, to: Path) -> None:
+    """The same picture at three quarters of its size."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(of) as image:
+        image.resize((36, 36), Image.Resampling.BICUBIC).save(to)
+
+
+def test_what_a_fit_did_not_score_is_not_scored_when_it_comes_again(
+    tmp_path: Path, net: Backbone
+) -> None:
+    """A near duplicate of a training picture is no witness, however often it is offered."""
+    parted(tmp_path / "a")
+    small_copy(tmp_path / "a/train/dots/000.png", tmp_path / "a/test/dots/near.png")
+    first = regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    assert [r.id for r in first.ledger.part(ledger.COPY)] == ["test/dots/near.png"]
+    again = regraft.add(tmp_path / "run", tmp_path / "a", backbone=net)
+    assert (last(again)["rows"], last(again)["test"]) == (0, 0)
+    assert again.report["test"] == first.report["test"]
+    draw(tmp_path / "b" / "train", first=60, count=3)
+    shutil.copytree(tmp_path / "a" / "test", tmp_path / "b" / "test")
+    regraft.fit(tmp_path / "b", net, head="ridge").save(tmp_path / "other")
+    both = regraft.merge([tmp_path / "run", tmp_path / "other"], out=tmp_path / "m", backbone=net)
+    assert "test/dots/near.png" not in {row.id for row in both.ledger.part(ledger.TEST)}
+    assert both.report["test"]["n"] == 9
+
+
+def test_validation_rows_that_training_knows_are_copies(tmp_path: Path, net: Backbone) -> None:
+    for part, start, count in (("train", 0, 6), ("val", 600, 3), ("test", 900, 3)):
+        draw(tmp_path / "a" / part, first=start, count=count)
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    draw(tmp_path / "b" / "train", first=100, count=2)
+    draw(tmp_path / "b" / "val", first=100, count=3)
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    assert last(done)["rows"] == 3 * 3
+    assert done.report["leaks"] == [f"val/{c}/{n}.png" for c in CLASSES for n in (100, 101)]
+    assert done.report["validation"]["n"] == 3 * 4
+    check_exact(tmp_path / "run", net, tmp_path / "b")
+
+
+def test_a_class_in_one_part_only_is_learned_without_the_held_out_part(
+    tmp_path: Path, net: Backbone
+) -> None:
+    two = ("checks", "stripes")
+    for part, start in (("train", 0), ("val", 600), ("test", 900)):
+        draw(tmp_path / "a" / part, first=start, count=6, classes=two)
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    draw(tmp_path / "b" / "val", first=100, count=5, classes=("dots",))
+    draw(tmp_path / "b" / "train", first=100, count=1, classes=two)
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    assert last(done)["classes_added"] == ["dots"]
+    assert (done.report["validation"]["kind"], done.report["validation"]["n"]) == (
+        "leave-one-out",
+        12 + 12 + 5 + 2,
+    )
+    check_exact(tmp_path / "run", net, tmp_path / "b")
+    gone = [f"train/checks/{n:03d}.png" for n in range(6)] + ["train/checks/100.png"]
+    left = regraft.remove(tmp_path / "run", gone, backbone=net)
+    assert left.report["classes"] == list(CLASSES)
+    check_exact(tmp_path / "run", net, tmp_path / "b")
+
+
+def test_groups_stay_on_one_side_when_rows_come(tmp_path: Path, net: Backbone) -> None:
+    """A patient who is tested on is not learned from, and the other way round."""
+    parted(tmp_path / "a", train=6, test=3)
+    for kind in CLASSES:
+        for path in (tmp_path / "a").rglob(f"{kind}/*.png"):
+            path.rename(path.with_name(f"p{path.stem}_1.png"))
+    by = r"p\d+"
+    regraft.fit(tmp_path / "a", net, head="ridge", group=by).save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", group=by).save(tmp_path / "run2")
+    for kind in CLASSES:
+        for part, name, number in (
+            ("train", "p900_2", 40),  # tested on
+            ("train", "p050_1", 41),
+            ("test", "p000_2", 42),  # learned from
+            ("test", "p050_2", 43),  # comes to be learned from
+            ("test", "p060_1", 44),
+        ):
+            home = tmp_path / "b" / part / kind
+            home.mkdir(parents=True, exist_ok=True)
+            picture(kind, number).save(home / f"{name}.png")
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    change = last(done)
+    assert sorted(change["tested_on"]) == sorted(f"train/{c}/p900_2.png" for c in CLASSES)
+    assert (change["rows"], change["test"]) == (3, 3)
+    assert done.report["leaks"] == sorted(
+        f"test/{c}/{p}_2.png" for c in CLASSES for p in ("p000", "p050")
+    )
+    learned, tested = (done.ledger.groups(*p) for p in (("train", "val"), ("test",)))
+    assert not learned & tested
+    assert done.report["test_part"] == "the data's own test part and test images that came later"
+    draw(tmp_path / "c" / "train", first=70, count=2)
+    draw(tmp_path / "c" / "test", first=80, count=2)
+    for path in (tmp_path / "c" / "train").rglob("*.png"):  # the tested patients, learned from
+        path.rename(path.with_name(f"p90{path.stem[-1]}_9.png"))
+    for path in (tmp_path / "c" / "test").rglob("*.png"):
+        path.rename(path.with_name(f"p{path.stem}.png"))
+    regraft.fit(tmp_path / "c", net, head="ridge", group=by).save(tmp_path / "run3")
+    both = regraft.merge([tmp_path / "run2", tmp_path / "run3"], out=tmp_path / "m", backbone=net)
+    assert both.ledger.groups("test") == {"p902", "p080", "p081"}
+    assert not both.ledger.groups("test") & both.ledger.groups("train", "val")
+
+
+def test_data_that_are_tested_on_too_keep_their_names(tmp_path: Path, net: Backbone) -> None:
+    parted(tmp_path / "a")
+    first = regraft.fit(tmp_path / "a", net, head="ridge", test=tmp_path / "a")
+    first.save(tmp_path / "run")
+    draw(tmp_path / "b", first=200, count=2)
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    assert {(r.id[:4], done.ledger.sources[r.source]) for r in done.ledger.rows} == {
+        ("trai", str(tmp_path / "a")),
+        ("test", str(tmp_path / "a")),
+        *((c[:4], str(tmp_path / "b")) for c in CLASSES),
+    }
+    assert open_run(tmp_path / "run", net).ledger == done.ledger
+
+
+def test_a_cache_that_keeps_nothing(
+    tmp_path: Path, net: Backbone, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was computed for a change is used before a small cache loses it."""
+    parted(tmp_path / "a")
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0")
+    forget(own_cache)
+    draw(tmp_path / "a" / "train", first=300, count=1)
+    assert last(regraft.add(tmp_path / "run", tmp_path / "a" / "train", backbone=net))["rows"] == 3
+    gone = ["train/dots/001.png", "dots/300.png"]
+    assert last(regraft.remove(tmp_path / "run", gone, backbone=net))["rows"] == 2
+    monkeypatch.delenv("REGRAFT_CACHE_LIMIT")
+    check_exact(tmp_path / "run", net, tmp_path / "a")
+
+
+def test_a_run_without_validation_has_one_once_its_rows_are_back(
+    tmp_path: Path, net: Backbone, own_cache: Path
+) -> None:
+    parted(tmp_path / "a")
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    forget(own_cache)
+    draw(tmp_path / "b", first=200, count=2)
+    done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
+    assert (done.report["validation"]["n"], done.report["test"]) == (0, None)
+    regraft.load(tmp_path / "run", backbone=net).predict(tmp_path / "a")
+    again = regraft.merge([tmp_path / "run", tmp_path / "run"], out=tmp_path / "m", backbone=net)
+    assert last(again)["recalibrated"]
+    assert again.report["validation"]["n"] == 24 + 6
+    assert again.report["test"]["n"] == 9

@@ -76,6 +76,33 @@ class Ledger:
         """The contents of some parts."""
         return frozenset(row.digest for row in self.rows if row.part in parts)
 
+    def groups(self, *parts: str) -> frozenset[str]:
+        """The groups that some parts have rows of."""
+        return frozenset(row.group for row in self.rows if row.group and row.part in parts)
+
+    def labels(self) -> dict[str, set[str]]:
+        """The classes of each content that is learned from; several where they contradict."""
+        found: dict[str, set[str]] = {}
+        for row in self.learned:
+            found.setdefault(row.digest, set()).add(row.label)
+        return found
+
+    def apart(self) -> Ledger:
+        """The same, with nothing on both sides.
+
+        Test rows whose content or group is learned from, or whose content was found to be nearly
+        that, are copies; validation rows whose group is trained on are for training too.
+        """
+        known, trained = self.digests(TRAIN, VAL, COPY), self.groups(TRAIN)
+        kin = self.groups(TRAIN, VAL)
+
+        def part(row: Row) -> str:
+            if row.part == TEST and (row.digest in known or row.group in kin):
+                return COPY
+            return TRAIN if row.part == VAL and row.group in trained else row.part
+
+        return replace(self, rows=tuple(row._replace(part=part(row)) for row in self.rows))
+
     def without(self, digests: Collection[str]) -> Ledger:
         """The rows of other contents, and the data sets that still have one."""
         return self.only(row for row in self.rows if row.digest not in digests)
@@ -94,15 +121,17 @@ class Ledger:
     def plus(self, other: Ledger) -> Ledger:
         """The rows of both, this one's first."""
         sources = tuple(dict.fromkeys((*self.sources, *other.sources)))
+        place = {name: number for number, name in enumerate(sources)}
         first = 1 + max((row.kin for row in self.rows), default=-1)
+        mine = (row._replace(source=place[self.sources[row.source]]) for row in self.rows)
         more = (
             row._replace(
-                source=sources.index(other.sources[row.source]),
+                source=place[other.sources[row.source]],
                 kin=row.kin + first if row.kin >= 0 else -1,
             )
             for row in other.rows
         )
-        return replace(self, rows=(*self.rows, *more), sources=sources)
+        return replace(self, rows=(*mine, *more), sources=sources)
 
     def text(self) -> bytes:
         """What `read` takes back: JSON, a line per row."""

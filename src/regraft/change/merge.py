@@ -14,7 +14,7 @@ from regraft.change.rebuild import carried, rebuild
 from regraft.errors import DataError, OptionError
 from regraft.files import visible
 from regraft.heads.sums import Sums, same_layers
-from regraft.ledger import COPY, TEST, TRAIN, VAL, Ledger, Row
+from regraft.ledger import TEST, TRAIN, VAL, Ledger, Row
 from regraft.record import free
 from regraft.run import Run
 
@@ -53,8 +53,9 @@ def merge(
     for other in held[1:]:
         _fits(first, other)
     rows, sums, twice = first.ledger, first.sums, 0
-    for other in held[1:]:
-        own, gone = _new(first, rows, other)
+    for number, other in enumerate(held[1:], 1):
+        before = " or ".join(str(one.folder) for one in held[:number])
+        own, gone = _new(before, rows, other)
         twice += len(gone)
         rows = rows.plus(own)
         if sums is not None and other.sums is not None and own.learned:
@@ -106,22 +107,27 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:12] + "…"
 
 
-def _new(first: Opened, rows: Ledger, other: Opened) -> tuple[Ledger, list[Row]]:
+def _new(before: str, rows: Ledger, other: Opened) -> tuple[Ledger, list[Row]]:
     """The rows of `other` that come in beside `rows`, and the learned ones that are there already.
+
+    Args:
+        before: the name of the runs that `rows` are of.
+        rows: of the runs before.
+        other: the next one.
 
     Raises:
         DataError: a file has another class there.
     """
-    learned = {row.digest: row for row in rows.learned}
+    learned = rows.labels()
     tested = rows.digests(TEST)
     kept: list[Row] = []
     gone: list[Row] = []
     for row in other.ledger.rows:
         known = learned.get(row.digest)
-        if known is not None and row.part in (TRAIN, VAL) and known.label != row.label:
+        if known is not None and row.part in (TRAIN, VAL) and row.label not in known:
             raise DataError(
                 f"'{visible(row.id)}' of {other.folder} is '{visible(row.label)}' there and "
-                f"'{visible(known.label)}' in {first.folder}: remove it from one of them first."
+                f"'{visible(min(known))}' in {before}: remove it from one of them first."
             )
         if known is not None and row.part in (TRAIN, VAL):
             gone.append(row)
@@ -155,12 +161,13 @@ def _less(run: Opened, gone: Sequence[Row]) -> Sums:
 
 def _tested(rows: Ledger) -> Ledger:
     """Without test rows that are learned from: those become copies, which are not scored."""
-    learned = rows.digests(TRAIN, VAL)
-    moved = [r.digest for r in rows.part(TEST) if r.digest in learned]
-    if moved:
-        log.warning("%d test images of one run were learned from by another and leave the test "
-                    "part", len(moved))  # fmt: skip
-    return rows.only(
-        row._replace(part=COPY) if row.part == TEST and row.digest in learned else row
-        for row in rows.rows
-    )
+    apart = rows.apart()
+    if moved := len(rows.part(TEST)) - len(apart.part(TEST)):
+        log.warning(
+            "%d test %s of one run, or others of %s, were learned from by another and leave the "
+            "test part",
+            moved,
+            "images" if moved > 1 else "image",
+            "their groups" if moved > 1 else "its group",
+        )
+    return apart

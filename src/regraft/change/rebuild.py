@@ -22,8 +22,10 @@ from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
 from regraft.ledger import TEST, TRAIN, VAL, Ledger, Row
 from regraft.model import Model
+from regraft.parts import NONE
 
 UNKNOWN = "not measured"
+CAME = "test images that came later"
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,17 @@ def rebuild(
     same = [(r.digest, r.label) for r in rows.learned] == [
         (r.digest, r.label) for r in run.ledger.learned
     ]
-    if same and not tune:
-        head, known = run.model.head, run.model.metrics.get("validation")
-        fresh = bool(known and known["n"])
+    known = run.model.metrics.get("validation")
+    fresh = bool(known and known["n"])
+    if same and not tune and (fresh or run.lacking([row.digest for row in rows.learned])):
+        head = run.model.head
     else:
         head, known, fresh = _head(work)
     scores = {
         "train": {"n": len(rows.learned)},
         "validation": known,
         "test": _test(work, head),
-        "test_part": run.model.metrics.get("test_part"),
+        "test_part": _test_part(run, rows),
     }
     trained = rows.digests(TRAIN, VAL)
     model = replace(
@@ -203,6 +206,17 @@ def _test(work: _Work, head: FittedHead) -> dict[str, Any] | None:
     return evaluate(p, [row.label for row in rows], work.rows.classes).json()
 
 
+def _test_part(run: Opened, rows: Ledger) -> str:
+    """Where the test rows come from: what the fit said, as far as it is still so."""
+    old, now = run.ledger.digests(TEST), rows.digests(TEST)
+    told = str(run.model.metrics.get("test_part", ""))
+    if not now:
+        return NONE
+    if not old & now:
+        return CAME
+    return told if now <= old or told.endswith(CAME) else f"{told} and {CAME}"
+
+
 def _numbers(rows: Sequence[Row], classes: tuple[str, ...]) -> NDArray[np.int64]:
     place = {name: number for number, name in enumerate(classes)}
     return np.array([place[row.label] for row in rows], np.int64)
@@ -218,9 +232,10 @@ def together(rows: Sequence[Row]) -> NDArray[np.int64] | None:
 
 
 def calibrated_on(rows: Ledger) -> tuple[Row, ...]:
-    """The rows held out to calibrate on; none where a class is not among them."""
-    held = rows.part(VAL)
-    return held if {row.label for row in held} == set(rows.classes) else ()
+    """The rows held out to calibrate on; none where a class is in one of the parts only."""
+    held, train = rows.part(VAL), rows.part(TRAIN)
+    both = {row.label for row in held} & {row.label for row in train}
+    return held if both == set(rows.classes) else ()
 
 
 def shares(rows: Ledger, classes: Sequence[str]) -> NDArray[np.float64]:
