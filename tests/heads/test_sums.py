@@ -118,6 +118,21 @@ def test_a_column_that_only_removed_rows_used_stays_silent(level: float) -> None
     assert apart(left.solve()(rows), fresh.solve()(rows)) < 2e-5
 
 
+def test_a_column_stays_silent_however_its_rows_go() -> None:
+    """One by one: what the largest left in the rounding is more than all that the last one had."""
+    rows, labels = named(60, 8, 3, 2)
+    rows[:, 5] = 0.0
+    rows[40, 5], rows[41, 5] = 5.0, 1e-5
+    left = made(rows, labels)
+    for row in range(40, 60):
+        left = left.minus(rows[row : row + 1], labels[row : row + 1])
+    assert (left.weights()[1][5] == 0).all()
+    check(left, rows[:40], labels[:40])
+    both = made(rows[:10], labels[:10]).join(left.minus(rows[:10], labels[:10]))
+    assert both.moments.peak[5] == left.moments.peak[5] > 0
+    assert set(np.log2(left.moments.peak[left.moments.peak > 0]) % 4) == {0.0}
+
+
 def test_a_lift_stays_as_it_is() -> None:
     rows, labels = named(80, 12, 3, 3)
     first = made(rows[:50], labels[:50], lift=64)
@@ -231,6 +246,8 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
         replace(sums.moments, y=np.array([50.0, 0.0, 0.0])),
         replace(sums.moments, xy=sums.moments.xy[:, :2]),
         replace(sums.moments, x=sums.moments.x[:-1]),
+        replace(sums.moments, peak=sums.moments.peak[:-1]),
+        replace(sums.moments, peak=sums.moments.peak - 1),
     ):
         try:
             kept(tmp_path, replace(sums, moments=broken))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,9 @@ class Moments:
         xx: (D, D) sum of outer products.
         y: (K,) sum of targets; with labels the count of each class.
         xy: (D, K) sum of rows times targets; with labels each class's sum of rows.
+        peak: (D,) about the largest Σx² that rows were ever taken out of, 0 if none were: what is
+            lost in its rounding stays lost, however little of the column is left. A power of 16,
+            so that it does not tell which rows these were.
     """
 
     n: int
@@ -46,6 +49,11 @@ class Moments:
     xx: Float
     y: Float
     xy: Float
+    peak: Float = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if not len(self.peak):
+            self.peak = np.zeros(len(self.x))
 
     @classmethod
     def empty(cls, dim: int, n_classes: int) -> Moments:
@@ -79,9 +87,10 @@ class Moments:
         """
         if len(rows) > self.n:
             raise HeadError(f"{len(rows)} rows cannot be removed from moments of {self.n} rows.")
-        before = np.diagonal(self.xx).copy()
+        before = np.maximum(np.diagonal(self.xx), self.peak)
         self._change(rows, targets, -1.0, 0)
         self._settle(before)
+        self.peak = _rough(before)
 
     def __add__(self, other: Moments) -> Moments:
         if self.xy.shape != other.xy.shape:
@@ -89,7 +98,9 @@ class Moments:
                 f"Moments of shape {other.xy.shape} do not add to those of {self.xy.shape}."
             )
         pairs = ((getattr(self, k), getattr(other, k)) for k in ("n", "x", "xx", "y", "xy"))
-        return Moments(*(a + b for a, b in pairs))
+        total = Moments(*(a + b for a, b in pairs))
+        total.peak = np.maximum(self.peak, other.peak)
+        return total
 
     def _change(self, rows: NDArray[Any], targets: NDArray[Any], sign: float, first: int) -> None:
         wide = np.asarray(rows, np.float64)
@@ -109,7 +120,8 @@ class Moments:
         """Take for constant what varies no more than the rounding of what was removed.
 
         A column that only removed rows used would keep a trace of 1e-16 of them, and scaling to
-        variance one would make it as loud as all others. `before` (D,) is Σx² with those rows.
+        variance one would make it as loud as all others. `before` (D,) is Σx² with those rows,
+        and with those that went earlier.
         """
         n = max(self.n, 1)
         power = np.diagonal(self.xx)
@@ -157,6 +169,12 @@ def columns(rows: Rows) -> tuple[Float, Float]:
 def scale_of(spread: Float, power: Float) -> Float:
     """Standard deviations (D,), infinite where below `CONSTANT` times the root of `power`."""
     return np.where(spread > np.maximum(CONSTANT * np.sqrt(power), LEAST_SPREAD), spread, np.inf)
+
+
+def _rough(power: Float) -> Float:
+    """(D,) the power of 16 next to each Σx², 0 for 0."""
+    some = power > 0
+    return np.where(some, 16.0 ** np.rint(np.log2(np.where(some, power, 1.0)) / 4), 0.0)
 
 
 def _cross(rows: Float, targets: NDArray[Any], n_classes: int) -> tuple[Float, Float]:

@@ -142,7 +142,7 @@ class Sums:
         place = [classes.index(name) for name in self.classes]
         y, xy = np.zeros(len(classes)), np.zeros((len(sums.x), len(classes)))
         y[place], xy[:, place] = sums.y, sums.xy
-        return Moments(sums.n, sums.x.copy(), sums.xx.copy(), y, xy)
+        return Moments(sums.n, sums.x.copy(), sums.xx.copy(), y, xy, sums.peak)
 
     def files(self) -> dict[str, bytes]:
         """The two files that hold it, by name; `read` takes them back."""
@@ -150,7 +150,7 @@ class Sums:
 
         sums = self.moments
         upper = np.concatenate([row[place:] for place, row in enumerate(sums.xx)])
-        arrays = {"x": sums.x, "xx": upper, "y": sums.y, "xy": sums.xy}
+        arrays = {"x": sums.x, "xx": upper, "y": sums.y, "xy": sums.xy, "peak": sums.peak}
         fixed = Layers(self.before)
         arrays |= {f"before.{name}": array for name, array in fixed.arrays().items()}
         body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -259,11 +259,11 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _moments(n: Any, left: dict[str, NDArray[Any]], n_classes: int) -> Moments:
     double = np.dtype(np.float64)
-    axes = {"x": 1, "xx": 1, "y": 1, "xy": 2}
-    x, half, y, xy = (checked_array(left, name, double, count) for name, count in axes.items())
+    axes = {"x": 1, "xx": 1, "y": 1, "xy": 2, "peak": 1}
+    x, half, y, xy, peak = (checked_array(left, name, double, k) for name, k in axes.items())
     d = len(x)
     fits = half.shape == (d * (d + 1) // 2,) and y.shape == (n_classes,)
-    if left or not fits or xy.shape != (d, n_classes):
+    if left or not fits or xy.shape != (d, n_classes) or peak.shape != x.shape or peak.min() < 0:
         raise ValueError("the arrays do not fit together")
     if type(n) is not int or n < 1 or (y != np.round(y)).any() or y.min() < 1 or y.sum() != n:
         raise ValueError("the counts of the classes are none")
@@ -272,7 +272,7 @@ def _moments(n: Any, left: dict[str, NDArray[Any]], n_classes: int) -> Moments:
     for place in range(d):
         xx[place, place:] = xx[place:, place] = half[start : start + d - place]
         start += d - place
-    return Moments(n, x, xx, y, xy)
+    return Moments(n, x, xx, y, xy, peak)
 
 
 def _numbers(labels: Sequence[str], classes: tuple[str, ...]) -> NDArray[np.int64]:
