@@ -203,10 +203,20 @@ def test_data_to_test_on_are_compared_and_win_over_the_own_test_part(
     adds_up(found)
     assert found.seen == 12 + 6 + 6 + 4
     assert found.ignored == 6
-    assert "6 images of the data's own test part are not used" in found.notes[0]
+    assert found.notes[0].startswith("6 images are not used, the data's own test part, because")
     assert found.classes["ant"] == {"train": 6, "val": 3, "test": 4}
     (only,) = found.leaks
     assert only.json() == leak("near", "ant/leak.jpg", "test", "train/bee/0.jpg", "train")
+
+
+def test_only_the_test_part_of_data_to_test_on_is_read(parted: Path, tmp_path: Path) -> None:
+    for part, start in (("train", 300), ("test", 400)):
+        for kind in ("ant", "bee"):
+            fill(tmp_path / "other" / part / kind, start, 3)
+    found = audit(parted / "train", test=tmp_path / "other")
+    adds_up(found)
+    assert found.ignored == 6
+    assert found.notes[0].startswith("6 images are not used of the data given to test on, because")
 
 
 def test_groups_of_the_data_leak_and_join(parted: Path) -> None:

@@ -108,8 +108,8 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
     bad = (*(skip for one in both for skip in one.skipped), *found.skipped)
     skipped = tuple(sorted(bad, key=lambda skip: skip.file))
     used = len(found.examples)
-    listed = sum(len(one.examples) for one in both)
-    apart = listed - used - len(found.skipped)  # a test part that was not asked for
+    own_apart = 0 if other is None else sum(e.split == TEST for e in data.examples)
+    apart = (own_apart, 0 if other is None else len(other.examples) - len(other.scored()))
     looks = found.rows.get(LOOK)
     rows = _rows(found, own, other is not None, looks)
     parts = sorted(set(rows.parts), key=(TRAIN, VAL, TEST, UNSPLIT).index)
@@ -118,7 +118,7 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
     for label, part in zip(rows.labels, rows.parts, strict=True):
         classes[label][part] += 1
     leaks, leaked = _leaks(rows)
-    ignored = sum(one.ignored for one in both) + apart
+    ignored = sum(one.ignored for one in both) + sum(apart)
     return Audit(
         seen=sum(len(one.examples) + len(one.skipped) + one.ignored for one in both),
         used=used,

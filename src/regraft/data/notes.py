@@ -22,7 +22,7 @@ def notes(
     sizes: NDArray[np.int64] | None,
     files: Sequence[str],
     same: bool,
-    apart: int,
+    apart: tuple[int, int],
 ) -> tuple[str, ...]:
     """What a person should know of a data set that was read.
 
@@ -32,13 +32,20 @@ def notes(
         sizes: (N, 2) height and width of the readable pictures in pixels, None if not known.
         files: their ids.
         same: whether they all are one picture.
-        apart: pictures of a test part that is not used.
+        apart: pictures that are not used because others were given to test on: of the data's own
+            test part, and beside the test part of those others.
     """
     out = []
-    if apart:
+    own, other = apart
+    if own:
         out.append(
-            f"{apart} images of the data's own test part are not used, because others were given "
-            "to test on."
+            f"{_images(own)} not used, the data's own test part, because others were given to "
+            "test on."
+        )
+    if other:
+        out.append(
+            f"{_images(other)} not used of the data given to test on, because these have a test "
+            "part of their own."
         )
     out += [
         f"the folder '{visible(skip.file.rstrip('/'))}' holds no image and is no class: put "
