@@ -74,15 +74,21 @@ def _fast(
     import cykooz_resizer as fast
 
     top, left, height, width = box
-    options = fast.ResizeOptions(
-        resize_alg=fast.ResizeAlg.convolution(fast.FilterType[name]),
-        crop_box=fast.CropBox(left, top, width, height),
-    )
-    source = fast.ImageData(
-        picture.shape[1], picture.shape[0], fast.PixelType.U8x3, picture.tobytes()
-    )
-    answer = fast.ImageData(size[1], size[0], fast.PixelType.U8x3)
-    _resizer(fast).resize(source, answer, options)
+    rows, columns = picture.shape[:2]
+    method = fast.ResizeAlg.convolution(fast.FilterType[name])
+
+    def one_way(source: Any, part: Any, to: tuple[int, int]) -> Any:
+        answer = fast.ImageData(to[1], to[0], fast.PixelType.U8x3)
+        options = fast.ResizeOptions(resize_alg=method, crop_box=part)
+        _resizer(fast).resize(source, answer, options)
+        return answer
+
+    # First down, then across, as the library does by itself, and to the same pixels. But where it
+    # does both at once it keeps only the columns between the windows of the first and the last
+    # pixel, and their neighbours may reach beyond these by one: it reads other memory, or dies.
+    whole = fast.ImageData(columns, rows, fast.PixelType.U8x3, picture.tobytes())
+    down = one_way(whole, fast.CropBox(0, top, columns, height), (size[0], columns))
+    answer = one_way(down, fast.CropBox(left, 0, width, size[0]), size)
     return np.frombuffer(answer.get_buffer(), np.uint8).reshape(*size, 3)
 
 
