@@ -98,7 +98,7 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
     ready = outcome.ready
     features = ready.found.all
     seconds = clock.seconds()
-    rate = len(features.examples) / max(features.counts.seconds, 1e-9)
+    rate = len(features.examples) / max(seconds["features"], 1e-9)
     return {
         "run": None,
         "bundle": None,
