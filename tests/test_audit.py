@@ -362,6 +362,15 @@ def test_identical_pictures(tmp_path: Path) -> None:
     assert len(set(found.groups.tolist())) == 1
 
 
+def test_a_class_that_looks_like_one_picture(flat: Path) -> None:
+    for name, data in copies(scene(900)).items():
+        (flat / "one").mkdir(exist_ok=True)
+        (flat / "one" / f"{name}.jpg").write_bytes(data)
+    assert "all images of the class 'one' look like one picture, so they stay" in notes_of(flat)
+    fill(flat / "one", 910, 1)
+    assert "look like one picture" not in notes_of(flat)
+
+
 def test_tiny_and_elongated_pictures(flat: Path) -> None:
     scene(31, 20, 25).save(flat / "ant" / "tiny.png")
     scene(32, 900, 100).save(flat / "ant" / "long.png")

@@ -128,7 +128,15 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
         duplicates=_duplicates(rows),
         leaks=leaks,
         conflicts=_conflicts(rows),
-        notes=notes(classes, skipped, _sizes(looks), rows.files, rows.near.all_equal, apart),
+        notes=notes(
+            classes,
+            skipped,
+            _sizes(looks),
+            rows.files,
+            rows.near.all_equal,
+            _alike(rows),
+            apart,
+        ),
         groups=rows.together(),
         leaked=leaked,
     )
@@ -215,6 +223,18 @@ def _duplicates(rows: _Rows) -> tuple[Duplicates, ...]:
         if len({rows.digests[row] for row in alike}) > 1:
             out.append(Duplicates(NEAR, _names(rows, alike)))
     return tuple(out)
+
+
+def _alike(rows: _Rows) -> list[str]:
+    """The classes with several contents, all of them near duplicates of each other."""
+    contents: dict[str, set[str]] = {}
+    groups: dict[str, set[int]] = {}
+    for label, digest, group in zip(
+        rows.labels, rows.digests, rows.near.groups.tolist(), strict=True
+    ):
+        contents.setdefault(label, set()).add(digest)
+        groups.setdefault(label, set()).add(group)
+    return sorted(one for one in groups if len(groups[one]) == 1 < len(contents[one]))
 
 
 def _conflicts(rows: _Rows) -> tuple[Conflict, ...]:

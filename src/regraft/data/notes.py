@@ -22,6 +22,7 @@ def notes(
     sizes: NDArray[np.int64] | None,
     files: Sequence[str],
     same: bool,
+    alike: Sequence[str],
     apart: tuple[int, int],
 ) -> tuple[str, ...]:
     """What a person should know of a data set that was read.
@@ -32,6 +33,7 @@ def notes(
         sizes: (N, 2) height and width of the readable pictures in pixels, None if not known.
         files: their ids.
         same: whether they all are one picture.
+        alike: classes whose pictures, two and more, are all near duplicates of each other.
         apart: pictures that are not used because others were given to test on: of the data's own
             test part, and beside the test part of those others.
     """
@@ -60,6 +62,12 @@ def notes(
         out.append(
             "all images are the same picture, so nothing can be learned from them: check "
             "how they were made or copied."
+        )
+    elif alike:
+        out.append(
+            f"all images of {_named(alike)} look like one picture, so they stay on one side of "
+            "every split and leave nothing to test on: if what tells them apart is small, cut the "
+            "pictures down to it."
         )
     if sizes is not None:
         out += _on_shapes(sizes, files)
@@ -139,11 +147,14 @@ def _on_shapes(sides: NDArray[np.int64], files: Sequence[str]) -> list[str]:
 
 def _classes(names: Sequence[str]) -> str:
     """`the class 'a' has`, or `the classes 'a', 'b' and 7 more have`."""
+    return f"{_named(names)} {'has' if len(names) == 1 else 'have'}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """`the class 'a'`, or `the classes 'a', 'b' and 7 more`."""
     shown = ", ".join(f"'{visible(name)}'" for name in names[:5])
-    if len(names) == 1:
-        return f"the class {shown} has"
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"the classes {shown}{more} have"
+    return f"the class {shown}" if len(names) == 1 else f"the classes {shown}{more}"
 
 
 def _images(count: int) -> str:
