@@ -447,7 +447,8 @@ def test_folders_that_are_no_runs(tmp_path: Path, net: Backbone) -> None:
     refused("is a bundle: rows and sums stay with the run", run / "bundle")
     refused("is no run folder", tmp_path / "a")
     refused("does not exist", tmp_path / "nothing")
-    kept = {name: (run / name).read_bytes() for name in (META, ARRAYS, "trained.json", "run.toml")}
+    more = ("trained.json", "run.toml", "report.json")
+    kept = {name: (run / name).read_bytes() for name in (META, ARRAYS, *more)}
 
     def changed(name: str, data: bytes | None, match: str) -> None:
         (run / name).unlink()
@@ -458,7 +459,8 @@ def test_folders_that_are_no_runs(tmp_path: Path, net: Backbone) -> None:
 
     digests = [row.digest for row in ledger.read(run / "trained.json").learned]
     changed("trained.json", json.dumps(digests).encode(), "made by an older regraft")
-    changed("trained.json", None, "made by an older regraft")
+    changed("trained.json", None, r"trained\.json, the list of the run's rows, is gone")
+    changed("report.json", b"{", r"report\.json is not what was written .*; fit the data again")
     changed("trained.json", b"{}", r"trained\.json must be the list of rows")
     swapped = kept["trained.json"].replace(b'"dots", "train"', b'"checks", "train"', 1)
     changed("trained.json", swapped, r"sums\.json does not belong to the run's bundle")

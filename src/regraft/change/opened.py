@@ -161,7 +161,12 @@ def open_run(run: str | Path | Run, backbone: Backbone | None = None) -> Opened:
         )
     finish(folder)
     rows = ledger.read(folder / ledger.FILE)
-    if rows is None or not rows.whole:
+    if rows is None:
+        raise BundleError(
+            f"{folder / ledger.FILE}, the list of the run's rows, is gone, and without it the run "
+            "cannot be changed; fit the data again."
+        )
+    if not rows.whole:
         raise BundleError(
             f"{folder} was made by an older regraft, which kept too little of its rows to change "
             "it; fit the data again."
@@ -193,7 +198,9 @@ def _report(path: Path) -> dict[str, Any]:
         if not isinstance(held, dict):
             raise ValueError("it is no table")
     except (OSError, ValueError, RecursionError) as problem:
-        raise BundleError(f"{path} is not what was written ({reason(problem)}).") from problem
+        raise BundleError(
+            f"{path} is not what was written ({reason(problem)}); fit the data again."
+        ) from problem
     return held
 
 

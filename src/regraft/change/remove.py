@@ -67,7 +67,10 @@ def remove(
         out = [row for row in held.ledger.rows if row.digest in digests]
         rows = held.ledger.without(digests)
         if not rows.learned:
-            raise DataError(f"these are all {len(held.ledger.learned)} files that the run has.")
+            raise DataError(
+                f"these are all {len(held.ledger.learned)} files that {held.folder} learned from, "
+                "so nothing would be left: remove the folder and run 'regraft cache clear' instead."
+            )
         sums = _without(held, rows, [row for row in held.ledger.learned if row.digest in digests],
                         threads, progress)  # fmt: skip
         built = rebuild(held, rows, sums, None, tune=tune)
