@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 import regraft
 from regraft.auditing import audit, check_most_bad, examine
@@ -219,6 +219,36 @@ def test_only_the_test_part_of_data_to_test_on_is_read(parted: Path, tmp_path: P
     assert found.notes[0].startswith("6 images are not used of the data given to test on, because")
 
 
+def test_what_is_tested_on_joins_nothing_and_moves_no_limit(tmp_path: Path) -> None:
+    """Pictures to test on whose classes look alike lower the limit, but not of what is learned."""
+    for kind, start in (("ant", 0), ("bee", 50)):
+        for name in ("data", "odd"):
+            (tmp_path / name / kind).mkdir(parents=True)
+        for number in range(start, start + 8):
+            picture = scene(number)
+            picture.save(tmp_path / "data" / kind / f"{number}.png")
+            smaller = picture.resize((picture.width * 9 // 10, picture.height * 9 // 10))
+            smaller.save(tmp_path / "data" / kind / f"{number}-small.png")
+        fill(tmp_path / "plain" / kind, 100 + start, 8)
+        for number in range(200, 240):
+            shade = 1.0 if kind == "ant" else 1.02
+            bright = ImageEnhance.Brightness(scene(number)).enhance(shade)
+            bright.save(tmp_path / "odd" / kind / f"{number}.png")
+    found = [audit(tmp_path / "data", test=tmp_path / name) for name in ("plain", "odd")]
+    assert len(found[0].duplicates) > 3 * len(found[1].duplicates)  # the limit did move
+    groups = [one.groups for one in found]
+    assert groups[0] is not None
+    assert groups[1] is not None
+    np.testing.assert_array_equal(groups[0][:32], groups[1][:32])
+    assert len(set(groups[0][:32].tolist())) == 16
+    heads = [
+        regraft.fit(tmp_path / "data", small(), test=tmp_path / name, head="ridge").model.head
+        for name in ("plain", "odd")
+    ]
+    for name, array in heads[0].arrays().items():
+        np.testing.assert_array_equal(array, heads[1].arrays()[name])
+
+
 def test_groups_of_the_data_leak_and_join(parted: Path) -> None:
     """Patient 0 is in training and in the test part."""
     data = images(parted)
@@ -228,7 +258,9 @@ def test_groups_of_the_data_leak_and_join(parted: Path) -> None:
     assert {one.kind for one in found.leaks} == {"group"}
     assert {one.part for one in found.leaks} == {"val", "test"}
     assert found.groups is not None
-    assert len(set(found.groups.tolist())) == 6
+    tested = [e.split == "test" for e in data.examples]
+    assert len(set(found.groups[~np.array(tested)].tolist())) == 6
+    assert len(set(found.groups.tolist())) == 6 + sum(tested)  # what is scored joins nothing
     assert "is in the same group as train/ant/0.jpg" in found.leaks[0].line()
     by_pattern = audit(parted, group=r"(\d+)\.jpg")
     assert by_pattern.json() == found.json()

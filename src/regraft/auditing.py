@@ -153,6 +153,7 @@ class _Rows:
         digests: of the bytes.
         named: the groups that the data name, '' for none.
         near: which rows are alike.
+        learned: which are among those that are not to be tested on.
     """
 
     files: list[str]
@@ -161,43 +162,64 @@ class _Rows:
     digests: tuple[str, ...]
     named: list[str]
     near: Near
+    learned: Near
 
     def together(self) -> NDArray[np.int64] | None:
         """(N,) equal for rows that must be on one side of a split; None if no two are.
 
         Near duplicates in several groups of the data do not join these: whoever names patients
-        knows better, and a chain of look-alikes would make one patient of all.
+        knows better, and a chain of look-alikes would make one patient of all. Rows to test on are
+        each alone, and neither they nor their labels decide what of the others belongs together.
         """
-        if not self.files:
+        mine = _untested(self.parts)
+        if not len(mine):
             return None
-        rows = range(len(self.files))
-        named = [("", row) if not self.named[row] else (self.named[row], -1) for row in rows]
-        near = self.near.groups.tolist()
+        named = [self.named[row] for row in mine]
+        near = self.learned.groups.tolist()
         several = {
             near[alike[0]]
             for alike in _members(near)
-            if len({self.named[row] for row in alike} - {""}) > 1
+            if len({named[row] for row in alike} - {""}) > 1
         }
-        alike = [
-            ("", row) if self.named[row] and near[row] in several else (near[row], -1)
-            for row in rows
+        rows = range(len(mine))
+        columns = [
+            [self.digests[row] for row in mine],
+            [("", r) if named[r] and near[r] in several else (near[r], -1) for r in rows],
+            [(named[r], -1) if named[r] else ("", r) for r in rows],
         ]
-        groups = np.array(joined([self.digests, alike, named]), np.int64)
+        groups = np.arange(len(self.files))
+        groups[mine] = mine[joined(columns)]
         return groups if len(np.unique(groups)) < len(groups) else None
+
+
+def _untested(parts: Sequence[str]) -> NDArray[np.int64]:
+    """Which rows are not there to be tested on."""
+    return np.array([row for row, part in enumerate(parts) if part != TEST], np.int64)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """The looks of some rows, read where they lie."""
+
+    looks: Rows
+    rows: NDArray[np.int64]
+
+    def __getitem__(self, which: Any) -> Any:
+        return self.looks[self.rows[which]]
 
 
 def _rows(found: Features, own: int, given: bool, looks: Rows | None) -> _Rows:
     examples = found.examples
     divided = given or any(e.split in (VAL, TEST) for e in examples)
     labels = [str(e.label) for e in examples]
-    return _Rows(
-        [e.id for e in examples],
-        labels,
-        [e.split or (TRAIN if divided else UNSPLIT) for e in examples],
-        found.digests,
-        [e.group for e in examples],
-        near_groups(looks, found.digests, labels),
-    )
+    parts = [e.split or (TRAIN if divided else UNSPLIT) for e in examples]
+    near = learned = near_groups(looks, found.digests, labels)
+    mine = _untested(parts)
+    if len(mine) < len(parts):
+        some = None if looks is None else _Some(looks, mine)
+        learned = near_groups(some, [found.digests[i] for i in mine], [labels[i] for i in mine])
+    files, named = [e.id for e in examples], [e.group for e in examples]
+    return _Rows(files, labels, parts, found.digests, named, near, learned)
 
 
 def _sizes(looks: Rows | None) -> NDArray[np.int64] | None:

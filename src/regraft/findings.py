@@ -103,7 +103,7 @@ class Audit:
         conflicts: equal or near pictures with different labels.
         notes: what a person should know, one sentence each.
         groups: (used,) equal for rows that must be on one side of any split: of one picture, or
-            of one group of the data; None if no two are.
+            of one group of the data; None if no two are. Rows of a test part are each alone.
         leaked: (used,) rows that must not be scored.
     """
 
