@@ -226,6 +226,18 @@ def test_other_weights_than_in_fit_are_refused(photos, net) -> None:
         made.set_params(backbone=small(seed=1)).predict(paths)
 
 
+def test_pictures_without_a_backbone_are_told_what_is_missing(photos) -> None:
+    paths, labels = photos
+    for rows in (paths, list(paths), [Path(p) for p in paths], pd.Series(paths)):
+        with pytest.raises(BadInput, match=r"for pictures name one, such as Transfer.*'default'"):
+            TransferClassifier().fit(rows, labels)
+
+
+def test_the_geometries_that_are_named_are_those_that_there_are(photos, net) -> None:
+    with pytest.raises(BadInput, match="geometry must be one of crop, squash, pad, got 'auto'"):
+        TransferClassifier(net, geometry="auto").fit(*photos)
+
+
 def test_files_that_cannot_be_read_are_named_never_guessed(photos, net, tmp_path: Path) -> None:
     paths, labels = photos
     made = TransferClassifier(net).fit(paths, labels)

@@ -24,6 +24,7 @@ from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.heads import HEADS
 from regraft.heads.sums import Sums
+from regraft.inputs import GEOMETRIES
 from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
 from regraft.outcome import Clock, Outcome, metrics, report, settings
@@ -145,6 +146,7 @@ def fit(
     clock = Clock()
     tell = say or (lambda line: None)
     check_options(head, depths, seed, balance, most_bad)
+    check_geometry(geometry)
     dealt = None if folds is None else parse(folds)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
@@ -228,6 +230,20 @@ def check_options(head: str, depths: str, seed: int, balance: float, most_bad: f
     if not 0.0 <= balance <= 1.0:
         raise OptionError(f"--balance must be a share from 0 to 1, got {balance}.")
     check_most_bad(most_bad)
+
+
+def check_geometry(geometry: str) -> None:
+    """Refuse what is none, before anything is read; '' is what other modalities have.
+
+    Raises:
+        OptionError: there is no such geometry.
+    """
+    known = ("auto", *GEOMETRIES)
+    if geometry and geometry not in known:
+        raise OptionError(
+            f"--geometry must be one of {', '.join(known)}, got '{geometry}'."
+            + did_you_mean(geometry, known)
+        )
 
 
 def every_stage(net: Backbone) -> list[str]:

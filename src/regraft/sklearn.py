@@ -12,6 +12,7 @@ pictures must depart from it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -209,6 +210,7 @@ class TransferClassifier(ClassifierMixin, _Frozen):  # type: ignore[misc]
         with _as_bad_input():
             at = self._open()
             if self.backbone is None:
+                _refuse_paths(X)
                 X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=1)
             else:
                 X = given(X)
@@ -342,6 +344,21 @@ class TransferFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Froze
                 return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
             rows = choose.rows_at(self._features(given(X), self.precision)[0], self.at_)
             return np.asarray(rows[0 : len(rows)])
+
+
+def _refuse_paths(rows: Any) -> None:
+    """Say what is missing where pictures come and no backbone was named.
+
+    Raises:
+        OptionError: the first of `rows` is a path.
+    """
+    column = isinstance(rows, list | tuple) or getattr(rows, "ndim", 0) == 1
+    first = next(iter(rows), None) if column else None
+    if isinstance(first, str | os.PathLike):
+        raise OptionError(
+            f"rows must be features (N, D) without a backbone, got {os.fspath(first)!r:.80}; for "
+            "pictures name one, such as TransferClassifier('default')."
+        )
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Backbone:
         if geometry not in GEOMETRIES:
             known = ", ".join(GEOMETRIES)
             raise OptionError(
-                f"--geometry must be one of auto, {known}, got '{geometry}'."
+                f"geometry must be one of {known}, got '{geometry}'."
                 + did_you_mean(geometry, GEOMETRIES)
             )
         if geometry == spec.geometry:
