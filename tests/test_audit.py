@@ -299,6 +299,16 @@ def test_look_alikes_make_no_one_patient_of_two(flat: Path) -> None:
     assert found["ant/near.jpg"] == found["bee/0.jpg"] == found["ant/0.jpg"] == found["bee/1.jpg"]
 
 
+def test_whoever_knows_better_has_only_equal_bytes_count(flat: Path) -> None:
+    (flat / "ant" / "near.jpg").write_bytes(copies(scene(0))["brighter"])
+    shutil.copy(flat / "ant" / "1.jpg", flat / "ant" / "copy.jpg")
+    assert {one.kind for one in audit(flat).duplicates} == {"exact", "near"}
+    found = audit(flat, near=False)
+    assert [one.kind for one in found.duplicates] == ["exact"]
+    assert found.groups is not None
+    assert len(set(found.groups.tolist())) == len(found.groups) - 1
+
+
 def test_conflicts(flat: Path) -> None:
     shutil.copy(flat / "ant" / "0.jpg", flat / "bee" / "wrong.jpg")
     (flat / "ant" / "wrong.jpg").write_bytes(copies(scene(103))["in grey"])

@@ -124,3 +124,13 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / ledger.FILE).mkdir()
     with pytest.raises(BundleError, match=r"trained\.json must be"):
         read(tmp_path / ledger.FILE)
+
+
+def test_a_digest_with_one_other_digit_is_noticed(tmp_path: Path) -> None:
+    """Else the file that it stood for could be scored."""
+    data = few().text()
+    place = data.index(few().rows[0].digest.encode()) + 5
+    other = b"0" if data[place : place + 1] != b"0" else b"1"
+    (tmp_path / "trained.json").write_bytes(data[:place] + other + data[place + 1 :])
+    with pytest.raises(BundleError, match="the checksum does not match"):
+        read(tmp_path / "trained.json")

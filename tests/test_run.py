@@ -86,6 +86,18 @@ def test_copies_of_training_pictures_are_named_and_not_scored(
     assert "18 images to test or choose on are known from training" in caplog.text
 
 
+def test_look_alikes_are_scored_if_they_are_known_to_differ(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 6, parts=("train", "test"))
+    with Image.open(data / "train" / "dots" / "000.png") as image:
+        image.point(lambda level: min(255, level + 6)).save(data / "test" / "dots" / "alike.png")
+    kept = regraft.fit(data, net, geometry="crop")
+    assert "test/dots/alike.png" in [leak["file"] for leak in kept.report["audit"]["leaks"]]
+    every = regraft.fit(data, net, geometry="crop", near=False)
+    assert every.report["audit"]["leaks"] == []
+    assert every.report["test"]["n"] == 19 > kept.report["test"]["n"]
+    assert every.settings["near"] is False
+
+
 def test_equal_pictures_never_lie_on_both_sides(tmp_path: Path, net) -> None:
     data = write_folder(tmp_path / "data", 5)
     for kind in ("checks", "dots", "stripes"):

@@ -41,6 +41,7 @@ def audit(
     *,
     test: str | Path | Dataset | None = None,
     group: str | None = None,
+    near: bool = True,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -54,6 +55,7 @@ def audit(
         test: labelled data to test on, to be compared with `data` too; a test part of `data` is
             then ignored.
         group: a column of the table, or a pattern that finds each example's group in its path.
+        near: whether near duplicates count as duplicates, not equal bytes alone.
         threads: for reading and decoding; all processors if None.
         progress: called with (images done, images in all).
 
@@ -68,7 +70,8 @@ def audit(
     spec = ImageSpec((224, 224))
     features = compute_looks((*own, *more), spec, threads or default_threads(), progress)
     mine = {id(example) for example in own}
-    return examine(found, other, features, sum(id(e) in mine for e in features.examples))
+    count = sum(id(e) in mine for e in features.examples)
+    return examine(found, other, features, count, near=near)
 
 
 def check_most_bad(most_bad: float) -> None:
@@ -94,7 +97,9 @@ def to_read(
     return own, tuple(replace(example, split=TEST) for example in other.scored())
 
 
-def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> Audit:
+def examine(
+    data: Dataset, other: Dataset | None, found: Features, own: int, *, near: bool = True
+) -> Audit:
     """What is wrong with data that were read.
 
     Args:
@@ -103,6 +108,7 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
         found: what a pass brought: of `data`'s own examples, then of those to test on. It need
             not have looks; then only equal bytes are duplicates.
         own: how many of its rows are `data`'s own.
+        near: whether near duplicates count as duplicates, not equal bytes alone.
     """
     both = (data,) if other is None else (data, other)
     bad = (*(skip for one in both for skip in one.skipped), *found.skipped)
@@ -111,7 +117,7 @@ def examine(data: Dataset, other: Dataset | None, found: Features, own: int) -> 
     own_apart = 0 if other is None else sum(e.split == TEST for e in data.examples)
     apart = (own_apart, 0 if other is None else len(other.examples) - len(other.scored()))
     looks = found.rows.get(LOOK)
-    rows = _rows(found, own, other is not None, looks)
+    rows = _rows(found, own, other is not None, looks if near else None)
     parts = sorted(set(rows.parts), key=(TRAIN, VAL, TEST, UNSPLIT).index)
     names = sorted({*data.classes, *(str(e.label) for e in found.examples)})
     classes = {name: dict.fromkeys(parts, 0) for name in names}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regraft.errors import BundleError
+from regraft.files import digest
 
 FILE = "trained.json"
 FORMAT = 1
@@ -134,10 +135,18 @@ class Ledger:
         return replace(self, rows=(*mine, *more), sources=sources)
 
     def text(self) -> bytes:
-        """What `read` takes back: JSON, a line per row."""
+        """What `read` takes back: JSON, a line per row, and a checksum of them."""
+        head = {"format": FORMAT, "digest": self.seal(), "sources": list(self.sources)}
+        start = json.dumps(head, ensure_ascii=False)[:-1].encode("utf-8", "surrogatepass")
+        return start + b', "rows": [\n' + self._body() + b"\n]}\n"
+
+    def seal(self) -> str:
+        """The digest of the rows: one flipped bit could let a learned file be scored."""
+        return digest(self._body())
+
+    def _body(self) -> bytes:
         rows = ",\n".join(json.dumps(list(row), ensure_ascii=False) for row in self.rows)
-        head = json.dumps({"format": FORMAT, "sources": list(self.sources)}, ensure_ascii=False)
-        return f'{head[:-1]}, "rows": [\n{rows}\n]}}\n'.encode("utf-8", "surrogatepass")
+        return rows.encode("utf-8", "surrogatepass")
 
 
 def read(path: Path) -> Ledger | None:
@@ -167,7 +176,7 @@ def _older(digests: list[Any]) -> Ledger:
 
 
 def _parsed(data: Any) -> Ledger:
-    if not isinstance(data, dict) or set(data) != {"format", "sources", "rows"}:
+    if not isinstance(data, dict) or set(data) != {"format", "digest", "sources", "rows"}:
         raise ValueError("it has the wrong keys")
     if data["format"] != FORMAT:
         raise ValueError(f"its format is {data['format']!r:.20}, this regraft reads {FORMAT}")
@@ -176,7 +185,10 @@ def _parsed(data: Any) -> Ledger:
         raise ValueError("'sources' must be a list of texts")
     if not isinstance(rows, list):
         raise ValueError("'rows' must be a list")
-    return Ledger(tuple(_row(n, row, len(sources)) for n, row in enumerate(rows)), tuple(sources))
+    made = Ledger(tuple(_row(n, row, len(sources)) for n, row in enumerate(rows)), tuple(sources))
+    if made.seal() != data["digest"]:
+        raise ValueError("the checksum does not match")
+    return made
 
 
 def _row(number: int, row: Any, sources: int) -> Row:

@@ -73,6 +73,7 @@ def settings(outcome: Outcome) -> dict[str, Any]:
         "data": outcome.data.root,
         "test": outcome.test.root if outcome.test else "",
         "group": asked["group"],
+        "near": asked["near"],
         "most_bad": asked["most_bad"],
         "backbone": info.name,
         "weights": asked["weights"],

@@ -32,6 +32,7 @@ class Wanted:
         hold_out: whether to hold a fifth out where no test part is given.
         strict: refuse what otherwise is left out and said.
         most_bad: the share of unusable files above which the data are refused.
+        near: whether near duplicates are kept on one side of every split.
     """
 
     pipe: Callable[[Backbone], Pipeline]
@@ -41,6 +42,7 @@ class Wanted:
     hold_out: bool
     strict: bool
     most_bad: float
+    near: bool
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _look(
     """One pass over both data sets, and what it shows."""
     found = _features(data, other, pipe, progress)
     pipe = replace(pipe, precision=found.all.precision)
-    audit = examine(data, other, found.all, found.own)
+    audit = examine(data, other, found.all, found.own, near=wanted.near)
     refuse_nothing(found.all, found.skipped, data.root)
     audit.refuse(wanted.strict, wanted.most_bad)
     parts = divide(

@@ -93,6 +93,7 @@ def fit(
     group: str | None = None,
     folds: str | None = None,
     balance: float = 0.0,
+    near: bool = True,
     strict: bool = False,
     most_bad: float = MOST_BAD,
     weights: str | None = None,
@@ -125,6 +126,8 @@ def fit(
         folds: '5' or '5x3' for 5-fold cross-validation, 3 times, of the whole choice; then nothing
             is held out.
         balance: 0..1, how far answers are freed from how common each class is in the data.
+        near: whether near duplicates are kept on one side of every split, and not scored where
+            training knows their like; False if what looks alike is known to differ.
         strict: refuse bad files, leaks and contradicting labels instead of leaving them out.
         most_bad: share of unusable files above which the data are refused anyway, 0..1.
         weights: None, 'random' or the path of a local weight file.
@@ -165,7 +168,7 @@ def fit(
         )
 
     hold_out = dealt is None
-    wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad)
+    wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad, near)
     ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
     parts, pipe = ready.parts, ready.pipe
     counts = ready.found.all.counts
@@ -201,6 +204,7 @@ def fit(
         "folds": str(dealt or ""),
         "balance": float(balance),
         "most_bad": float(most_bad),
+        "near": near,
     }
     outcome = Outcome(found, other, ready, choice, model, asked)
     tried = [one.json() for one in choice.table]

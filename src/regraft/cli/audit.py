@@ -26,6 +26,7 @@ def command(
         str | None, typer.Option(help="Labelled data to test on; wins over DATA/test.")
     ] = None,
     group: options.Group = None,
+    near: options.Near = True,
     strict: options.Strict = False,
     most_bad: options.MostBad = 0.5,
     threads: options.Threads = None,
@@ -37,7 +38,7 @@ def command(
     show_warnings()
     check_most_bad(most_bad)
     with progress_bar("reading") as progress:
-        found = audit(data, test=test, group=group, threads=threads, progress=progress)
+        found = audit(data, test=test, group=group, near=near, threads=threads, progress=progress)
     if json:
         print_json(found.json())
     else:

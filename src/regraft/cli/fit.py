@@ -24,6 +24,7 @@ SETTINGS: dict[str, type] = {
     "size": list,
     "geometry": str,
     "group": str,
+    "near": bool,
     "most_bad": float,
     "at": str,
     "head": str,
@@ -75,6 +76,7 @@ def command(
             help="0 to 1: how far answers are freed from how common each class is in DATA."
         ),
     ] = 0.0,
+    near: options.Near = True,
     strict: options.Strict = False,
     most_bad: options.MostBad = 0.5,
     weights: options.Weights = None,
@@ -105,6 +107,7 @@ def command(
         "group": group,
         "folds": folds,
         "balance": balance,
+        "near": near,
         "strict": strict,
         "most_bad": most_bad,
         "weights": weights,

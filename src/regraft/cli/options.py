@@ -42,6 +42,14 @@ Group = Annotated[
         "it finds is never on both sides of a split.",
     ),
 ]
+Near = Annotated[
+    bool,
+    typer.Option(
+        "--near/--no-near",
+        help="Whether near duplicates are kept on one side of every split; --no-near if what looks "
+        "alike is known to differ.",
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse bad files, leaks and contradicting labels."),

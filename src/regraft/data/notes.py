@@ -67,7 +67,7 @@ def notes(
         out.append(
             f"all images of {_named(alike)} look like one picture, so they stay on one side of "
             "every split and leave nothing to test on: if what tells them apart is small, cut the "
-            "pictures down to it."
+            "pictures down to it, or say --no-near."
         )
     if sizes is not None:
         out += _on_shapes(sizes, files)
