@@ -8,7 +8,7 @@ import pytest
 
 from regraft.cli.fit import SETTINGS, from_settings
 from regraft.errors import OptionError
-from regraft.record import read_settings
+from regraft.record import _TAKEN, read_settings
 
 
 def read(folder: Path, *lines: str) -> dict:
@@ -37,7 +37,7 @@ def test_whole_numbers_are_numbers_too(tmp_path: Path) -> None:
         ("size = 224", "'size' must be a list in brackets, got 224"),
         ("folds = 5", "'folds' must be a text in quotes, got 5"),
         ("group = {a = 1}", "'group' must be a text in quotes, got {'a': 1}"),
-        ("strict = true", "'strict' is no setting of a run"),
+        ("colour = true", "'colour' is no setting of a run"),
         ("seed = ", "is not a run.toml"),
     ],
 )
@@ -46,6 +46,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path, line: str, said: str) -> Non
         read(tmp_path, line)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_type_of_a_setting_can_be_read() -> None:
+    assert set(SETTINGS.values()) <= set(_TAKEN)
 
 
 def test_a_run_toml_without_the_newer_settings_is_taken(tmp_path: Path) -> None:

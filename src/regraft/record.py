@@ -192,6 +192,7 @@ def toml(settings: dict[str, Any]) -> str:
 #: For each type of a setting what a run.toml may hold in its place, and what that is called.
 _TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a text in quotes"),
+    bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     list: ((list,), "a list in brackets"),
