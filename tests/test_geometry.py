@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft import geometry
+from regraft import geometry, heads
 from regraft.backbones import Backbone
 from regraft.errors import OptionError
-from regraft.geometry import LEAST_COMPARED
+from regraft.geometry import LEAST_COMPARED, _decide
+from regraft.heads.fitted import FittedHead
 from tests.nets import small
 from tests.pictures import write_folder
 
@@ -89,6 +90,22 @@ def test_nothing_is_tried_where_all_is_seen_anyway(tmp_path: Path, net: Backbone
     }
     square = regraft.fit(folder, net).report["geometry"]
     assert [t["geometry"] for t in square["tried"]] == ["crop", "squash"]  # pad is squash here
+
+
+def test_heads_that_learned_nothing_are_no_reason_to_leave_the_backbones_own() -> None:
+    """They answer alike, so the least difference is many of its tiny standard errors."""
+    labels = np.arange(60) % 2
+    rows = np.random.default_rng(0).normal(0, 1, (60, 4)).astype(np.float32)
+    made = heads.fit("ridge", rows, labels, 2)
+
+    def answering(share: float) -> FittedHead:
+        p = np.where(np.eye(2)[labels] > 0, share, 1 - share).astype(np.float32)
+        seen = replace(made.validation, n=60, rows=np.arange(60), labels=labels, probabilities=p)
+        return replace(made, validation=seen)
+
+    nothing, hardly, something = answering(0.5), answering(0.502), answering(0.51)
+    assert _decide({"crop": nothing, "squash": hardly}, "crop", None).name == "crop"
+    assert _decide({"crop": nothing, "squash": something}, "crop", None).name == "squash"
 
 
 def test_few_pictures_keep_the_backbones_own(tmp_path: Path, net: Backbone) -> None:

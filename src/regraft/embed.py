@@ -25,6 +25,7 @@ def embed(
     *,
     at: str = "end",
     size: int | None = None,
+    geometry: str | None = None,
     weights: str | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -45,6 +46,7 @@ def embed(
     if out.exists():
         raise OptionError(f"--out {out} exists; name a file that does not, or remove it.")
     net = resolve(backbone, size=size, weights=weights)
+    net = net if geometry is None else net.looking(geometry)
     held = labelled(data, net.input.modality, least_classes=1)
     tap = Tap(net.index(at), True)
     pipe = pipeline(net, [tap], device=device, threads=threads)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from regraft import heads
-from regraft.choose import better
+from regraft.choose import better, losses
 from regraft.data.geometry import lost
 from regraft.data.look import sizes
 from regraft.features import LOOK, Features, compute
@@ -34,6 +34,7 @@ LEAST_COMPARED = 40  # rows below which a difference means nothing
 LOSS = 0.1  # share of the area that a crop may lose at the median before others are tried
 ELONGATED = 1.1  # longer side over shorter at the median, above which pad and squash differ
 NOISE = 1.0  # standard errors by which another geometry must beat the backbone's own
+LEAST_GAIN = 0.005  # of log-loss, since heads that learned nothing all answer alike
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def _taps(pipe: Pipeline) -> list[Any]:
 def _decide(fitted: dict[str, FittedHead], own: str, groups: Any) -> Geometry:
     best = own
     for name, head in fitted.items():
-        if better(head, fitted[best], NOISE if best == own else 0.0, groups):
+        gain = losses(fitted[best]).mean() - losses(head).mean()
+        clearly = best != own or gain > LEAST_GAIN
+        if clearly and better(head, fitted[best], NOISE if best == own else 0.0, groups):
             best = name
     tried = tuple(_told(name, head, name == best) for name, head in fitted.items())
     told = ", ".join(f"{t['geometry']} {t['accuracy']:.3f} ({t['log_loss']:.3f})" for t in tried)

@@ -125,7 +125,8 @@ def fit(
             both sides of a split: a patient, a tile, a camera.
         folds: '5' or '5x3' for 5-fold cross-validation, 3 times, of the whole choice; then nothing
             is held out.
-        balance: 0..1, how far answers are freed from how common each class is in the data.
+        balance: 0..1, how much to make up for rare classes: 0 keeps their shares in the data, 1
+            takes all classes for equally common.
         near: whether near duplicates are kept on one side of every split, and not scored where
             training knows their like; False if what looks alike is known to differ.
         strict: refuse bad files, leaks and contradicting labels instead of leaving them out.

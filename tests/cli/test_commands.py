@@ -160,6 +160,12 @@ def test_embed(shell: Shell) -> None:
     assert len(table["features"][0].as_py()) == report["width"] == 1280
     assert table.schema.metadata[b"backbone"] == b"tf_efficientnet_lite0.in1k"
     assert "f.parquet exists" in shell.sentence("embed", "data", "--out", "f.parquet")
+    shell("embed", "data", "--out", "whole.parquet", "--geometry", "squash")
+    rows = [parquet.read_table(shell.home / name) for name in ("f.parquet", "whole.parquet")]
+    assert rows[0]["digest"] == rows[1]["digest"]
+    assert rows[0]["features"] != rows[1]["features"]
+    wrong = shell.sentence("embed", "data", "--out", "g.parquet", "--geometry", "stretch")
+    assert "geometry must be one of crop, squash, pad" in wrong
 
 
 def test_cache(shell: Shell) -> None:

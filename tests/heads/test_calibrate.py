@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regraft.heads.calibrate import calibrate, log_prior, unseen_loss
+from regraft import heads
+from regraft.heads.calibrate import calibrate, log_prior, unseen_loss, with_absent
 
 
 def noisy(n, k, seed, sharp=3.0, bias=0.0):
@@ -123,3 +124,16 @@ def test_two_rows_do_not_overrule_three_hundred_classes():
     told = np.isin(np.arange(301), (0, 300))
     scores[told, 0] = -3.0  # both wrong
     assert calibrate(scores, labels, fair=told).sharpness > 1.0
+
+
+def test_a_class_that_the_held_out_rows_lack_keeps_its_share_of_the_learned():
+    """Else a class that came later, without rows held out for it, would never be answered."""
+    assert with_absent(np.array([10, 20, 0]), np.array([30, 60, 30])).tolist() == [10, 20, 7.5]
+    assert with_absent(np.array([1, 2]), np.array([9, 1])).tolist() == [1, 2]
+    random = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 40)
+    rows = (random.normal(0, 1, (120, 6)) + 2.0 * np.eye(3, 6)[truth]).astype(np.float32)
+    held = np.arange(0, 80, 4)
+    fitted = heads.fit("ridge", rows, truth, 3, validation=(rows[held], truth[held]))
+    share = np.mean(fitted.probabilities(rows).argmax(axis=1) == 2)
+    assert 0.2 < share < 0.45

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from regraft.change.opened import Opened
 from regraft.data.split import joined
 from regraft.errors import DataError, HeadError
 from regraft.evaluate import evaluate
-from regraft.heads.calibrate import Calibration, balanced
+from regraft.heads.calibrate import Calibration, balanced, with_absent
 from regraft.heads.fitted import FittedHead, fit_head
 from regraft.heads.layers import Layers
 from regraft.heads.lift import Lifted
@@ -232,19 +233,20 @@ def together(rows: Sequence[Row]) -> NDArray[np.int64] | None:
 
 
 def calibrated_on(rows: Ledger) -> tuple[Row, ...]:
-    """The rows held out to calibrate on; none where a class is in one of the parts only."""
-    held, train = rows.part(VAL), rows.part(TRAIN)
-    both = {row.label for row in held} & {row.label for row in train}
-    return held if both == set(rows.classes) else ()
+    """The rows held out to calibrate on, as a fit has them; none where they alone have a class."""
+    train = {row.label for row in rows.part(TRAIN)}
+    return rows.part(VAL) if train == set(rows.classes) else ()
 
 
 def shares(rows: Ledger, classes: Sequence[str]) -> NDArray[np.float64]:
-    """(K,) how many rows of each class a run was calibrated on."""
-    held = calibrated_on(rows) or rows.learned
-    counts = dict.fromkeys(classes, 0)
-    for row in held:
-        counts[row.label] += 1
-    return np.array(list(counts.values()), np.float64)
+    """(K,) how many rows of each class a run was calibrated on, see `with_absent`."""
+
+    def counts(some: Sequence[Row]) -> NDArray[np.float64]:
+        found = Counter(row.label for row in some)
+        return np.array([found[name] for name in classes], np.float64)
+
+    held = calibrated_on(rows)
+    return with_absent(counts(held), counts(rows.part(TRAIN))) if held else counts(rows.learned)
 
 
 def carried(runs: Sequence[Opened], rows: Ledger) -> Calibration:

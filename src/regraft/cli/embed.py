@@ -19,6 +19,10 @@ def command(
     backbone: options.Backbone = None,
     at: Annotated[str, typer.Option(help="Stage to read: end or a stage's name.")] = "end",
     size: options.Size = None,
+    geometry: Annotated[
+        str | None,
+        typer.Option(help="crop, squash or pad, as a fit reports it. \\[default: as trained]"),
+    ] = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -35,6 +39,7 @@ def command(
             backbone,
             at=at,
             size=size,
+            geometry=geometry,
             weights=weights,
             device=device,
             threads=threads,

@@ -73,7 +73,8 @@ def command(
     balance: Annotated[
         float,
         typer.Option(
-            help="0 to 1: how far answers are freed from how common each class is in DATA."
+            help="0 to 1: how much to make up for rare classes: 0 keeps their shares in DATA, 1 "
+            "takes all classes for equally common."
         ),
     ] = 0.0,
     near: options.Near = True,

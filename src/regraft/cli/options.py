@@ -56,7 +56,9 @@ Strict = Annotated[
 ]
 MostBad = Annotated[
     float,
-    typer.Option("--most-bad", help="Share of unusable files above which DATA are refused."),
+    typer.Option(
+        "--most-bad", help="Refuse DATA if more than this share of its files cannot be used."
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[

@@ -170,6 +170,16 @@ def log_share(counts: NDArray[Any]) -> Float:
     return np.asarray(np.log(smoothed / smoothed.sum()))
 
 
+def with_absent(counts: NDArray[Any], learned: NDArray[Any]) -> Float:
+    """(K,) rows of every class to calibrate on, classes without any at their share of the learned.
+
+    A held-out part may lack a class, as where a class came later. That says nothing of how common
+    it is: with a share of nearly 0 it would never be answered.
+    """
+    share = np.asarray(learned, np.float64) / max(float(np.sum(learned)), 1.0)
+    return np.where(np.asarray(counts) > 0, counts, share * np.sum(counts))
+
+
 def balanced(counts: NDArray[Any], balance: float) -> Float:
     """(K,) the bias that the classes' shares give, `balance` of it taken away again.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import HeadError
-from regraft.heads.calibrate import Calibration, calibrate, log_prior
+from regraft.heads.calibrate import Calibration, balanced, calibrate, with_absent
 from regraft.heads.layers import Layers, checked_array, restore
 from regraft.heads.rows import Rows, Stacked, check_examples, check_groups
 
@@ -239,7 +239,9 @@ def fit_head(
     tuned = head.tune(rows, labels, n_classes, seed=seed, groups=groups, held_out=held)
     truth = labels if held is None else held.labels
     found = calibrate(tuned.scores, truth, fair=tuned.fair)
-    bias = found.bias - balance * log_prior(truth, n_classes)
+    counts = np.bincount(truth, minlength=n_classes)
+    known = with_absent(counts, np.bincount(labels, minlength=n_classes))
+    bias = found.bias + (balanced(known, balance) - balanced(counts, 0.0))
     calibration = Calibration(found.sharpness, bias)
     layers = tuned.layers
     if held is not None:
