@@ -208,7 +208,8 @@ def archives(tmp_path: Path) -> Iterator[Path]:
     sound = GOLDEN / "head-only"
     for kind in ("zip", "tar", "gztar"):
         yield Path(shutil.make_archive(str(tmp_path / f"sound-{kind}"), kind, sound))
-    for name in ("../evil", "/tmp/regraft-evil", "..\\evil", "bundle-evil/../../evil", "C:\\evil"):
+    absolute = f"{tmp_path}/evil"
+    for name in ("../evil", absolute, "..\\evil", "bundle-evil/../../evil", "C:\\evil"):
         place = tmp_path / f"evil{len(list(tmp_path.iterdir()))}.zip"
         with zipfile.ZipFile(place, "w") as out:
             out.writestr(name, "gotcha")
@@ -232,7 +233,6 @@ def test_archives_are_refused_and_nothing_is_unpacked(tmp_path: Path) -> None:
     for archive in made:
         refused(archive, "a bundle is a folder; if this is an archive, unpack it")
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
-    assert not Path("/tmp/regraft-evil").exists()
 
 
 def test_archives_in_the_place_of_files(thin: Path, tmp_path: Path) -> None:
