@@ -12,7 +12,7 @@ standard errors there and -0.8 to -3.3 where the crop is better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ from regraft import heads
 from regraft.choose import better, losses
 from regraft.data.geometry import lost
 from regraft.data.look import sizes
-from regraft.features import LOOK, Features, compute
+from regraft.features import LOOK, Counts, Features, Progress, compute
 from regraft.heads.fitted import FittedHead
 from regraft.heads.folds import fair, split_out
-from regraft.heads.rows import Joined
+from regraft.heads.rows import Joined, spans
 from regraft.inputs import ImageSpec
 from regraft.parts import Parts, numbers
 from regraft.pipeline import Pipeline, tap_name
@@ -45,18 +45,26 @@ class Geometry:
         name: 'crop', 'squash' or 'pad'; '' for a backbone that does not take images.
         why: one sentence.
         tried: for each geometry that was compared its accuracy and log-loss on unseen rows.
+        counts: what looking at some rows in the other geometries cost.
     """
 
     name: str
     why: str
     tried: tuple[dict[str, Any], ...] = ()
+    counts: Counts = field(default_factory=Counts)
 
     def json(self) -> dict[str, Any]:
         """Plain data."""
         return {"name": self.name, "why": self.why, "tried": list(self.tried)}
 
 
-def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: int) -> Geometry:
+def choose_geometry(
+    parts: Parts,
+    pipe: Pipeline,
+    at: list[str] | None,
+    seed: int,
+    progress: Progress | None = None,
+) -> Geometry:
     """The geometry for these training rows; nothing of the test part is looked at.
 
     Args:
@@ -64,6 +72,7 @@ def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: in
         pipe: of that pass.
         at: the stages that the head reads, None if they are still to be chosen: then the last.
         seed: of the choice of rows, where there are more than `MOST_COMPARED`.
+        progress: called with (images done, images in all) of each geometry.
     """
     spec = pipe.info.input
     if not isinstance(spec, ImageSpec):
@@ -81,16 +90,23 @@ def choose_geometry(parts: Parts, pipe: Pipeline, at: list[str] | None, seed: in
         return Geometry(own, f"'{own}': it shows nearly all of these pictures undistorted.")
     some = parts.train.take(index)
     stages = at or [pipe.info.stages[-1].name]
-    fitted = {}
+    fitted, counts = {}, Counts()
     for name in names:
-        rows = _rows(some, pipe, name, stages)
+        seen = some
+        if name != own:
+            other = replace(pipe, backbone=pipe.backbone.looking(name))
+            seen = compute(some.examples, other, progress)
+            counts = counts.plus(seen.counts)
+        rows = _rows(seen, pipe, stages)
         fitted[name] = heads.fit("ridge", rows, truth, classes, seed=seed, groups=groups)
-    return _decide(fitted, own, groups)
+    return replace(_decide(fitted, own, groups), counts=counts)
 
 
 def candidates(features: Features, spec: ImageSpec) -> list[str]:
     """The geometries that show these pictures in different ways, the backbone's own first."""
-    shapes, counts = np.unique(sizes(features.rows[LOOK][:]), axis=0, return_counts=True)
+    looks = features.rows[LOOK]
+    stored = np.concatenate([sizes(looks[part]) for part in spans(len(looks))])
+    shapes, counts = np.unique(stored, axis=0, return_counts=True)
     cropped = replace(spec, geometry="crop")
     loss = [lost(height, width, cropped) for height, width in shapes.tolist()]
     ratio = shapes[:, 1] / shapes[:, 0] * spec.size[0] / spec.size[1]
@@ -114,13 +130,10 @@ def _some(labels: np.ndarray, parts: Parts, seed: int) -> np.ndarray:
     return np.flatnonzero(fold == int(np.argmax(np.bincount(fold) <= MOST_COMPARED)))
 
 
-def _rows(some: Features, pipe: Pipeline, name: str, stages: list[str]) -> Any:
-    """Their features in geometry `name`: those at hand, or one more pass over these rows."""
-    if name != pipe.info.input.geometry:  # type: ignore[attr-defined]
-        other = replace(pipe, backbone=pipe.backbone.looking(name))
-        some = compute(some.examples, other)
+def _rows(seen: Features, pipe: Pipeline, stages: list[str]) -> Any:
+    """The features that the head reads."""
     index = {stage.name: tap_name(tap) for tap, stage in _taps(pipe)}
-    rows = [some.rows[index[stage]] for stage in stages]
+    rows = [seen.rows[index[stage]] for stage in stages]
     return rows[0] if len(rows) == 1 else Joined(rows)
 
 

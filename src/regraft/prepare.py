@@ -110,19 +110,18 @@ def prepare(
     lap("features")
     if wanted.geometry != "auto":
         return ready
-    geometry = choose_geometry(ready.parts, ready.pipe, wanted.at, wanted.seed)
+    geometry = choose_geometry(ready.parts, ready.pipe, wanted.at, wanted.seed, progress)
     lap("geometry")
     if geometry.name:
         say(geometry.why)
+    counts = ready.found.all.counts.plus(geometry.counts)
     if geometry.name not in ("", ready.geometry.name):
-        first = ready.found.all.counts
         pipe = wanted.pipe(net.looking(geometry.name))
         ready = _look(data, other, pipe, wanted, progress)
-        counts = first.plus(ready.found.all.counts)
-        features = replace(ready.found.all, counts=counts)
-        ready = replace(ready, found=replace(ready.found, all=features))
+        counts = counts.plus(ready.found.all.counts)
         lap("features")
-    return replace(ready, geometry=geometry)
+    found = replace(ready.found, all=replace(ready.found.all, counts=counts))
+    return replace(ready, found=found, geometry=geometry)
 
 
 def _look(

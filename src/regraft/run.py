@@ -173,7 +173,9 @@ def fit(
     ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
     parts, pipe = ready.parts, ready.pipe
     counts = ready.found.all.counts
-    tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache")
+    ways = len(ready.geometry.tried)
+    told = f", in {ways} geometries" if ways else ""
+    tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache{told}")
 
     tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
     place = "auto" if names is None else "+".join(names)
