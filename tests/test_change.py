@@ -631,7 +631,24 @@ def test_validation_rows_that_training_knows_are_copies(tmp_path: Path, net: Bac
     check_exact(tmp_path / "run", net, tmp_path / "b")
 
 
-def test_a_class_in_one_part_only_is_learned_without_the_held_out_part(
+def test_a_class_that_came_without_held_out_rows_leaves_these_to_calibrate_on(
+    tmp_path: Path, net: Backbone
+) -> None:
+    """As in a fit whose validation part lacks a class: that says nothing of how common it is."""
+    two = ("checks", "stripes")
+    for part, start in (("train", 0), ("val", 600), ("test", 900)):
+        draw(tmp_path / "a" / part, first=start, count=6, classes=two)
+    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    new = draw(tmp_path / "b", first=100, count=6, classes=("dots",))
+    done = regraft.add(tmp_path / "run", new, backbone=net)
+    seen = done.report["validation"]
+    assert (seen["kind"], seen["n"]) == ("held out", 12)
+    told = [p.probabilities["dots"] for p in done.predict(new)]
+    assert np.mean(told) > 0.15  # 0.04, if held-out rows without it said how common it is
+    check_exact(tmp_path / "run", net, new)
+
+
+def test_a_class_of_held_out_rows_alone_is_learned_without_a_held_out_part(
     tmp_path: Path, net: Backbone
 ) -> None:
     two = ("checks", "stripes")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from regraft.cache import Rows
 from regraft.data import Dataset, Example
-from regraft.data.look import sizes
-from regraft.data.near import BLOCK, Near, near_groups
+from regraft.data.look import stored_sizes
+from regraft.data.near import Near, near_groups
 from regraft.data.notes import notes
 from regraft.data.sources import labelled
 from regraft.data.split import joined
@@ -137,7 +137,7 @@ def examine(
         notes=notes(
             classes,
             skipped,
-            _sizes(looks),
+            None if looks is None or not len(looks) else stored_sizes(looks),
             rows.files,
             rows.near.all_equal,
             _alike(rows),
@@ -226,14 +226,6 @@ def _rows(found: Features, own: int, given: bool, looks: Rows | None) -> _Rows:
         learned = near_groups(some, [found.digests[i] for i in mine], [labels[i] for i in mine])
     files, named = [e.id for e in examples], [e.group for e in examples]
     return _Rows(files, labels, parts, found.digests, named, near, learned)
-
-
-def _sizes(looks: Rows | None) -> NDArray[np.int64] | None:
-    """(N, 2) height and width of the stored pictures in pixels, read a block at a time."""
-    if looks is None or not len(looks):
-        return None
-    starts = range(0, len(looks), BLOCK)
-    return np.concatenate([sizes(looks[start : start + BLOCK]) for start in starts])
 
 
 def _members(values: Sequence[Any]) -> list[list[int]]:

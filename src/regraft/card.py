@@ -72,7 +72,7 @@ def _scores(metrics: dict[str, Any]) -> list[str]:
         told = f"{metrics['test_part']} | {test['n']} | {test['accuracy']:.3f}"
         lines.append(f"| {told} | {low:.3f} to {high:.3f} |")
     elif not crossed:
-        lines.append("| nothing was left to test on | 0 | | |")
+        lines.append("| no test score | 0 | | |")
     return [*lines, ""]
 
 

@@ -58,8 +58,7 @@ def metrics(model: Model, parts: Parts, crossed: dict[str, Any] | None) -> dict[
     held = model.head.validation
     told = {
         "train": {"n": len(parts.pool.examples)},
-        "validation": held
-        and {"kind": held.kind, "n": held.n, "accuracy": held.accuracy, "log_loss": held.log_loss},
+        "validation": held and held.json(),
         "test": score(model, parts.test) if parts.test.examples else None,
         "test_part": parts.kind,
     }

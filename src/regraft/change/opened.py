@@ -17,6 +17,7 @@ import numpy as np
 
 from regraft import bundle, ledger
 from regraft.backbones import Backbone
+from regraft.backbones.info import Tap
 from regraft.cache import Shelf
 from regraft.change.purge import finish
 from regraft.choose import rows_at
@@ -66,12 +67,16 @@ class Opened:
         return path if path.exists() else None
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the engine's outputs, all of which are cached."""
+    def taps(self) -> tuple[Tap, ...]:
+        """The engine's outputs, all of which are cached."""
         info = self.model.backbone.info
         every = [stage.name for stage in info.stages]
-        names = every if self.settings["depths"] == "all" else self.model.at
-        return tuple(tap_name(tap) for tap in taps(info, names))
+        return taps(info, every if self.settings["depths"] == "all" else self.model.at)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(tap_name(tap) for tap in self.taps)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -113,12 +118,9 @@ class Opened:
             EngineError: here they would be others.
         """
         where = self.settings
-        info = self.model.backbone.info
-        every = [stage.name for stage in info.stages]
-        names = every if where["depths"] == "all" else self.model.at
         made = pipeline(
             self.model.backbone,
-            taps(info, names),
+            self.taps,
             device=where["device"],
             engine=where["engine"],
             precision=where["precision"],

@@ -128,7 +128,7 @@ def _head(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
     kind = (
         "the one before, moved to the new shares of the classes"
         if work.fallback
-        else ("that of the classes' shares alone")
+        else "that of the classes' shares alone"
     )
     work.notes.append(
         f"{told[0].upper()}{told[1:]}: the weights are exact, the calibration is {kind}, and "
@@ -172,17 +172,7 @@ def _from_rows(work: _Work) -> tuple[FittedHead, dict[str, Any] | None, bool]:
         layers = Layers((*sums.before, *fitted.layers.chain))
         fitted = replace(fitted, layers=layers, settings=chosen)
     seen = fitted.validation
-    told = (
-        None
-        if seen is None
-        else {
-            "kind": seen.kind,
-            "n": seen.n,
-            "accuracy": seen.accuracy,
-            "log_loss": seen.log_loss,
-        }
-    )
-    return fitted, told, True
+    return fitted, None if seen is None else seen.json(), True
 
 
 def _rows(work: _Work, rows: Sequence[Row]) -> Rows:

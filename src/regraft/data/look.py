@@ -15,7 +15,7 @@ red shirt from the same one in blue.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -63,6 +63,12 @@ def _means(fine: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 def sizes(looks: NDArray[np.float32]) -> NDArray[np.int64]:
     """(N, 2) height and width of the stored pictures in pixels."""
     return looks[:, :2].astype(np.int64)
+
+
+def stored_sizes(looks: Any, block: int = 4096) -> NDArray[np.int64]:
+    """`sizes` of looks that lie on disk, read `block` of them at a time."""
+    parts = [sizes(looks[start : start + block]) for start in range(0, len(looks), block)]
+    return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
 
 def prints(looks: NDArray[np.float32]) -> NDArray[np.int64]:

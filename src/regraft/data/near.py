@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from regraft.data.look import SIDE, colours, greys, prints, sizes
 from regraft.data.registration import Floats, detail, filled, unexplained
+from regraft.data.split import linked
 
 Ints = NDArray[np.int64]
 
@@ -152,18 +153,7 @@ class _Pictures:
 
 def components(count: int, pairs: Ints) -> Ints:
     """(count,) the smallest row that each row is joined with by a chain of `pairs`."""
-    root = list(range(count))
-
-    def top(row: int) -> int:
-        while root[row] != row:
-            root[row] = root[root[row]]
-            row = root[row]
-        return row
-
-    for one, other in pairs.tolist():
-        a, b = top(one), top(other)
-        root[max(a, b)] = min(a, b)
-    return np.array([top(row) for row in range(count)], np.int64)
+    return np.array(linked(count, pairs.tolist()), np.int64)
 
 
 def _chains(values: NDArray[np.int64]) -> Ints:

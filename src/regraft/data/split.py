@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,16 @@ def joined(columns: Sequence[Sequence[Any] | NDArray[Any]]) -> list[int]:
 
     Rows belong together if they are equal in any of the `columns`, directly or through others.
     """
-    parent = list(range(len(columns[0])))
+    pairs = []
+    for column in columns:
+        first: dict[Any, int] = {}
+        pairs += [(first.setdefault(value, row), row) for row, value in enumerate(column)]
+    return linked(len(columns[0]), pairs)
+
+
+def linked(count: int, pairs: Iterable[Sequence[int]]) -> list[int]:
+    """For each of `count` rows the first one that a chain of `pairs` joins it with."""
+    parent = list(range(count))
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -178,12 +187,10 @@ def joined(columns: Sequence[Sequence[Any] | NDArray[Any]]) -> list[int]:
             row = parent[row]
         return row
 
-    for column in columns:
-        first: dict[Any, int] = {}
-        for row, value in enumerate(column):
-            one, other = root(first.setdefault(value, row)), root(row)
-            parent[max(one, other)] = min(one, other)
-    return [root(row) for row in range(len(parent))]
+    for pair in pairs:
+        one, other = root(pair[0]), root(pair[1])
+        parent[max(one, other)] = min(one, other)
+    return [root(row) for row in range(count)]
 
 
 def _rank(digest: str, seed: int) -> bytes:

@@ -115,6 +115,15 @@ class Validation:
     accuracy: float | None
     log_loss: float | None
 
+    def json(self) -> dict[str, Any]:
+        """What reports and bundles tell of it."""
+        return {
+            "kind": self.kind,
+            "n": self.n,
+            "accuracy": self.accuracy,
+            "log_loss": self.log_loss,
+        }
+
     @property
     def correct(self) -> NDArray[np.bool_]:
         """(n,) which rows are right."""
