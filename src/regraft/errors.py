@@ -10,6 +10,7 @@ RegraftError                    the one to catch; its text is one sentence that 
 ├── BundleError                 a bundle or run folder that must not be trusted or does not load
 ├── CacheError                  the cache folder cannot be used
 ├── OptionError                 an argument with a value it cannot have
+├── TrainingError               training came to nothing, or cannot go on where it stopped
 ├── BadInput                    any of these where scikit-learn expects a ValueError: it is one too
 └── MissingExtra                an optional package is not installed
 """
@@ -60,6 +61,10 @@ class CacheError(RegraftError):
 
 class OptionError(RegraftError):
     """An argument with a value that it cannot have."""
+
+
+class TrainingError(RegraftError):
+    """Training came to nothing, or cannot go on where it stopped."""
 
 
 class BadInput(RegraftError, ValueError):

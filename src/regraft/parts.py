@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,32 @@ def numbers(features: Features, classes: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array([place[e.label or ""] for e in features.examples], np.int64)
 
 
+def with_validation(parts: Parts, share: float, seed: int) -> Parts:
+    """The same parts, some of the training rows held out to validate on if none are yet.
+
+    Args:
+        parts: as `divide` made them.
+        share: of the training rows, above 0 and below 1.
+        seed: of the split.
+
+    Raises:
+        DataError: there are too few rows to spare any.
+    """
+    if parts.val.examples:
+        return parts
+    every = np.arange(len(parts.train.examples))
+    held = _held(parts.train, every, share, seed, parts.groups)
+    if not held.any():
+        raise DataError(
+            f"training above the cut needs rows to validate on, and none of the {len(every)} can "
+            "be spared: every class needs two pictures that are apart; add some or use --plan "
+            "probe."
+        )
+    learn, check = np.flatnonzero(~held), np.flatnonzero(held)
+    kin = None if parts.groups is None else parts.groups[learn]
+    return replace(parts, train=parts.train.take(learn), val=parts.train.take(check), groups=kin)
+
+
 def _hold_out(
     features: Features,
     splits: NDArray[np.str_],
@@ -144,12 +170,22 @@ def _hold_out(
     groups: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
     """(N,) the rows to test on, out of those that are not for validation."""
-    free = np.flatnonzero(splits != "val")
+    return _held(features, np.flatnonzero(splits != "val"), TEST_SHARE, seed, groups)
+
+
+def _held(
+    features: Features,
+    free: NDArray[np.intp],
+    share: float,
+    seed: int,
+    groups: NDArray[np.int64] | None,
+) -> NDArray[np.bool_]:
+    """(N,) a share of the rows `free`, stratified, by content and group."""
     examples = [features.examples[i] for i in free]
     digests = [features.digests[i] for i in free]
     kin = None if groups is None else groups[free]
-    _, out = split(examples, digests, share=TEST_SHARE, seed=seed, groups=kin)
+    _, out = split(examples, digests, share=share, seed=seed, groups=kin)
     chosen = {id(example) for example in out}
-    mask = np.zeros(len(splits), bool)
+    mask = np.zeros(len(features.examples), bool)
     mask[[i for i in free if id(features.examples[i]) in chosen]] = True
     return mask

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from regraft.heads.calibrate import Calibration
-from regraft.heads.layers import TINY, Affine, Layers, Relu, Scale, Signs
+from regraft.heads.layers import TINY, Affine, Layers, Relu, Scale, Signs, affine
 
 
 class Shifted(nn.Module):
@@ -76,6 +78,11 @@ def _signs(layer: Signs) -> nn.Linear:
 
 def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
     """(B, D) features to (B, K) calibrated logits, in eval mode."""
+    return nn.Sequential(*chain_module(layers), Logits(calibration)).eval()
+
+
+def chain_module(layers: Layers) -> nn.Sequential:
+    """(B, D) features to (B, K) scores: one module per layer, in order, in eval mode."""
     steps: list[nn.Module] = []
     for layer in layers.chain:
         if isinstance(layer, Affine):
@@ -86,4 +93,19 @@ def build(layers: Layers, calibration: Calibration) -> nn.Sequential:
             steps.append(_signs(layer))
         else:
             steps.append(nn.ReLU() if isinstance(layer, Relu) else Unit())
-    return nn.Sequential(*steps, Logits(calibration)).eval()
+    return nn.Sequential(*steps).eval()
+
+
+def layers_of(module: nn.Sequential, layers: Layers) -> Layers:
+    """`layers` with the numbers that `module`, made of them by `chain_module`, has by now."""
+    chain = [
+        affine(layer.shift, _numpy(step.linear.weight).T, _numpy(step.linear.bias))
+        if isinstance(layer, Affine) and isinstance(step, Shifted)
+        else layer
+        for layer, step in zip(layers.chain, module, strict=True)
+    ]
+    return Layers(tuple(chain))
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray(tensor.detach().float().cpu().numpy())
