@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
-from regraft.backbones.info import BackboneInfo
+from regraft.backbones.info import BackboneInfo, Tuning
 from regraft.errors import OptionError, did_you_mean
 from regraft.inputs import GEOMETRIES, ImageSpec, InputSpec
 from regraft.places import stage_index
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from torch import nn
 
     from regraft.backbones.request import Loaded
@@ -26,6 +28,7 @@ class Backbone:
 
     Attributes:
         info: everything but the weights.
+        tuning: what training changed of it; None as it came from its source.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class Backbone:
         info: BackboneInfo,
         open_: Callable[[], tuple[Stages, Loaded]],
         resize: Callable[[tuple[int, int]], Backbone],
+        tuning: Tuning | None = None,
     ) -> None:
         self.info = info
+        self.tuning = tuning
         self._open = open_
         self._resize = resize
         self._opened: tuple[Stages, Loaded] | None = None
@@ -98,7 +103,36 @@ class Backbone:
         if geometry == spec.geometry:
             return self
         info = replace(self.info, input=replace(spec, geometry=geometry))
-        return Backbone(info, self._whole, lambda size: self._resize(size).looking(geometry))
+
+        def resize(size: tuple[int, int]) -> Backbone:
+            return self._resize(size).looking(geometry)
+
+        return Backbone(info, self._whole, resize, self.tuning)
+
+    def tuned(self, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> Backbone:
+        """The same backbone with other numbers in some of its tensors; this one stays as it is.
+
+        Stages in which a tensor changed are copied, the others are shared. Where nothing differs
+        it is this backbone itself. Its digest is that of all its weights, `info.base` the digest
+        of those that it was made from.
+
+        Args:
+            tensors: parameters and buffers by their names in `stages.tensors()`, each of the
+                shape that it has there; constants that tracing made ('context_0') are left out.
+
+        Raises:
+            BackboneError: there is no such tensor, or it has another shape or type, or values that
+                are not finite.
+        """
+        from regraft.backbones.tuned import tuned
+
+        return tuned(self, tensors)
+
+    def changed(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changed, by name; empty as it came from its source."""
+        names = self.tuning.tensors if self.tuning else ()
+        own = self.stages.tensors() if names else {}
+        return {name: own[name] for name in names}
 
     def _whole(self) -> tuple[Stages, Loaded]:
         if self._opened is None:
@@ -130,7 +164,8 @@ class Backbone:
         return found
 
     def __repr__(self) -> str:
-        return f"<Backbone {self.info.name}: {len(self)} stages, from {self.info.source}>"
+        tuned = f", trained from {self.tuning.stages[0]} up" if self.tuning else ""
+        return f"<Backbone {self.info.name}: {len(self)} stages, from {self.info.source}{tuned}>"
 
     def __str__(self) -> str:
         """A table of the stages."""

@@ -48,6 +48,7 @@ class BackboneInfo:
         licence: of the weights, SPDX-like; '' if unknown.
         input: size, normalisation, … as the backbone was trained.
         stages: in order; the last one's output is the backbone's own pooled feature.
+        base: digest of the weights that these were trained from; '' as they were published.
     """
 
     name: str
@@ -58,17 +59,42 @@ class BackboneInfo:
     licence: str
     input: InputSpec
     stages: tuple[StageInfo, ...]
+    base: str = ""
 
     def json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads."""
         plain = ("name", "source", "revision", "digest", "network", "licence")
         fields = {name: getattr(self, name) for name in plain}
+        fields |= {"base": self.base} if self.base else {}
         return fields | {"input": self.input.json(), "stages": [asdict(s) for s in self.stages]}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> BackboneInfo:
         stages = tuple(StageInfo(**{**s, "shape": tuple(s["shape"])}) for s in data["stages"])
         return BackboneInfo(**{**data, "input": spec_from(data["input"]), "stages": stages})
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What training changed of a backbone.
+
+    Attributes:
+        tensors: names of the parameters and buffers that are others now, sorted.
+        stages: names of the stages that have them, in order.
+        parameters: how many numbers the changed parameters have; buffers do not count.
+    """
+
+    tensors: tuple[str, ...]
+    stages: tuple[str, ...]
+    parameters: int
+
+    def json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Tuning:
+        return Tuning(tuple(data["tensors"]), tuple(data["stages"]), data["parameters"])
 
 
 @dataclass(frozen=True)

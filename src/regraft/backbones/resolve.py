@@ -104,7 +104,8 @@ def save_weights(net: Backbone, path: Path) -> None:
     """Write every parameter and buffer of the stages to a safetensors file, by name."""
     from safetensors.torch import save_file
 
-    tensors = {
-        name: t.detach().cpu().contiguous().clone() for name, t in net.stages.tensors().items()
-    }
+    from regraft.backbones.tuned import tensors_of
+
+    held = tensors_of(net.stages, net.info.name)
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in held.items()}
     save_file(tensors, path)

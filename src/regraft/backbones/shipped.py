@@ -48,11 +48,8 @@ def fill(model: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     wanted = dict(model.named_parameters()) | dict(model.named_buffers())
+    must_list(path, wanted)
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            held = listed(file, size, most_bytes=MOST_HEADER_BYTES, most_tensors=MOST_TENSORS)
-        _must_match(path, held, wanted)
         values = load_file(path)
     except (OSError, ValueError, SafetensorError) as problem:
         raise BackboneError(f"{path} cannot be read as weights ({problem!s:.200}).") from problem
@@ -62,6 +59,21 @@ def fill(model: nn.Module, path: Path) -> None:
             if not torch.isfinite(values[name]).all() and torch.isfinite(tensor).all():
                 raise BackboneError(f"{path}: '{name}' must be finite and is not.")
             tensor.copy_(values[name])
+
+
+def must_list(path: Path, wanted: dict[str, torch.Tensor]) -> None:
+    """Refuse a safetensors file whose header does not list exactly `wanted`, by type and shape.
+
+    Raises:
+        BackboneError: it does not, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            held = listed(file, size, most_bytes=MOST_HEADER_BYTES, most_tensors=MOST_TENSORS)
+    except (OSError, ValueError) as problem:
+        raise BackboneError(f"{path} cannot be read as weights ({problem!s:.200}).") from problem
+    _must_match(path, held, wanted)
 
 
 def _must_match(
