@@ -15,7 +15,7 @@ from typing import Any
 
 from regraft import engine as engines
 from regraft.backbones import Backbone
-from regraft.backbones.info import BackboneInfo, Tap
+from regraft.backbones.info import BackboneInfo, StageInfo, Tap
 from regraft.data import decoder
 from regraft.data.decoders import looker
 from regraft.engine import Engine, Session, Trunk, precision
@@ -25,7 +25,7 @@ from regraft.inputs import InputSpec
 
 log = logging.getLogger("regraft")
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,21 @@ class Pipeline:
         return {name: key[name] for name in ("decoder", "engine")}
 
     def trunk(self) -> Trunk:
-        """What the engine is to run: every stage is an output, the taps are the wanted ones."""
-        stages = [Tap(stage.index, True) for stage in self.info.stages]
-        every = stages + [tap for tap in self.taps if not tap.pooled]
+        """What the engine is to run: every stage is an output, the taps are the wanted ones.
 
-        def build() -> Any:
+        Each is there pooled and, where it is one tensor, as it flows: no cut needs a trunk of its own.
+        """
+        stages = self.info.stages
+        raw = [Tap(stage.index, False) for stage in stages if has_flow(stage)]
+        every = {tap_name(tap): tap for tap in [*(Tap(stage.index) for stage in stages), *raw]}
+
+        def build(names: Sequence[str]) -> Any:
             from regraft.stages import Below
 
-            return Below(self.info.input.preamble(), self.backbone.stages, tuple(every))
+            taps = tuple(every[name] for name in names)
+            return Below(self.info.input.preamble(), self.backbone.stages, taps)
 
-        outputs = tuple(tap_name(tap) for tap in every)
+        outputs = tuple(every)
         key = {
             "format": FORMAT,
             "input": self.info.input.traced(),
@@ -94,6 +99,11 @@ class Pipeline:
         return self.engine.open(
             trunk, folder, device=self.device, precision=name, threads=self.threads
         )
+
+
+def has_flow(stage: StageInfo) -> bool:
+    """Whether what leaves a stage is one tensor, which an engine can give back as it is."""
+    return "+" not in stage.layout
 
 
 def tap_name(tap: Tap) -> str:
@@ -151,9 +161,16 @@ def pipeline(
 
     Raises:
         OptionError: an argument with a value it cannot have.
-        EngineError: no engine runs on the device.
+        EngineError: no engine runs on the device, or a flow is wanted that is not one tensor.
     """
     where, runner = _place(device, engine)
+    for tap in taps:
+        stage = backbone.info.stages[tap.stage]
+        if not tap.pooled and not has_flow(stage):
+            raise EngineError(
+                f"what leaves stage '{stage.name}' is more than one tensor ({stage.layout}) and cannot "
+                "be kept as it flows; cut elsewhere."
+            )
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
     chosen = "" if precision == "auto" else precision

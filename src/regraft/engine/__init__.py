@@ -9,7 +9,7 @@ An engine is one file with a class that fulfils `Engine`, and one line in `ENGIN
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -40,16 +40,17 @@ class Trunk:
 
     Attributes:
         key: what the outputs depend on: weights' digest, input spec, what each output is.
-        outputs: the name of every output that `build`'s module returns, in order.
+        outputs: the name of every output that there is, in order.
         wanted: the outputs to compute; what no wanted output needs does not run.
-        build: returns the module in eval mode: a batch of rows in, a tuple of outputs out.
+        build: returns for some outputs' names the module in eval mode: a batch of rows in, a tuple of
+            these outputs out, in the order of the names.
         example: one row, for its shapes and types.
     """
 
     key: dict[str, Any]
     outputs: tuple[str, ...]
     wanted: tuple[str, ...]
-    build: Callable[[], nn.Module]
+    build: Callable[[Sequence[str]], nn.Module]
     example: Row
 
 

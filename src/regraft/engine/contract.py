@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +20,20 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
 
 class TwoDepths(nn.Module):
-    """uint8 images in, two pooled depths out."""
+    """uint8 images in; of two pooled depths, 'low' and 'high', the named ones out."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
+        self.names = tuple(names)
         torch.manual_seed(3)
         self.preamble = ImageSpec((16, 16)).preamble()
         self.low = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
         self.high = nn.Sequential(nn.Conv2d(8, 5, 3, stride=2), nn.ReLU())
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         low = self.low(self.preamble(pixels))
-        return low.mean((2, 3)), self.high(low).mean((2, 3))
+        depths = {"low": low, "high": self.high(low)}
+        return tuple(depths[name].mean((2, 3)) for name in self.names)
 
 
 class Masked(nn.Module):
@@ -67,7 +69,7 @@ def image_rows(count: int) -> list[Row]:
 def token_trunk() -> Trunk:
     """One output; rows of two arrays."""
     example = (np.zeros(7, np.int64), np.ones(7, np.int64))
-    return Trunk({"test": "masked"}, ("000",), ("000",), Masked, example)
+    return Trunk({"test": "masked"}, ("000",), ("000",), lambda names: Masked(), example)
 
 
 def token_rows(count: int) -> list[Row]:

@@ -164,7 +164,7 @@ def convert(trunk: Trunk, folder: Path) -> None:
 
     ov = runtime()
     example = tuple(torch.from_numpy(array) for array in batch_of_one(trunk.example))
-    module = trunk.build().eval()
+    module = trunk.build(trunk.outputs).eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.jit's own deprecation, of no use to the user
         try:

@@ -36,8 +36,7 @@ class ReferenceSession:
     built = True
 
     def __init__(self, trunk: Trunk) -> None:
-        self._module = trunk.build().eval()
-        self._picks = [trunk.outputs.index(name) for name in trunk.wanted]
+        self._module = trunk.build(trunk.wanted).eval()
 
     def run(self, rows: Iterable[Row]) -> Iterator[Activations]:
         import torch
@@ -46,4 +45,4 @@ class ReferenceSession:
             with torch.inference_mode():
                 # copied: a decoder may hand out rows that must not be written to
                 outputs = self._module(*(torch.from_numpy(array[None].copy()) for array in row))
-            yield tuple(outputs[pick][0].float().numpy() for pick in self._picks)
+            yield tuple(output[0].float().numpy() for output in outputs)

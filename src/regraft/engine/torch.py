@@ -67,8 +67,7 @@ class TorchSession:
         self._device = torch.device(device)
         self._batch = BATCH[self._device.type]
         self._half = precision == "bf16"
-        self._picks = [trunk.outputs.index(name) for name in trunk.wanted]
-        module: Any = trunk.build().eval().to(self._device)
+        module: Any = trunk.build(trunk.wanted).eval().to(self._device)
         module = module.to(memory_format=torch.channels_last)
         self._module = torch.compile(module) if self._device.type == "cuda" else module
 
@@ -90,7 +89,7 @@ class TorchSession:
             torch.autocast(self._device.type, torch.bfloat16, enabled=self._half),
         ):
             outputs = self._module(*batch)
-            return [outputs[pick].float().cpu().numpy() for pick in self._picks]
+            return [output.float().cpu().numpy() for output in outputs]
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._device.type == "cuda":
