@@ -47,9 +47,13 @@ DEFAULT_LIMIT_BYTES = 20 * 1024**3
 MANY_SEGMENTS = 64
 #: Segments are written, and joined, up to about this size.
 SEGMENT_BYTES = 32 * 1024**2
+#: Rows of this size and more are copied one by one, smaller ones together.
+LARGE_ROW_BYTES = 16 * 1024
 #: All that regraft keeps in the cache folder; nothing else in there is ever touched.
 FOLDERS = ("activations", "backbones", "precision", "trunks")
 RECORDS = ("backbones", "precision")
+#: What an array may hold, the widest first: stored in this order, each begins aligned.
+KINDS: dict[str, type[Any]] = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}
 
 
 class Segment:
@@ -80,8 +84,8 @@ class Segment:
         """The stored array `name`, first axis rows, mapped and read-only."""
         entry = self._header[name]
         start, stop = entry["data_offsets"]
-        kind = {"U8": np.uint8, "F32": np.float32}[entry["dtype"]]
-        return self._body[start:stop].view(kind).reshape(entry["shape"])
+        array = self._body[start:stop].view(KINDS[entry["dtype"]])
+        return np.asarray(array.reshape(entry["shape"]))
 
     def place(self, name: str) -> tuple[int, int, int]:
         """Where `name` begins and ends in the file, and how many bytes a row has."""
@@ -100,6 +104,8 @@ def checksum(header: dict[str, Any], body: np.ndarray) -> str:
 def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.ndarray]) -> Path:
     """Write rows as one safetensors file, named by its contents.
 
+    Arrays of float16 and uint8 are stored as they are, all others as float32.
+
     The layout is written here and not by the safetensors package because the header must hold
     the checksum of a body that is streamed, not joined in memory first.
     """
@@ -107,16 +113,13 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
     for name, array in arrays.items():
         if len(array) != len(keys):
             raise ValueError(f"output '{name}' has {len(array)} rows for {len(keys)} digests")
-    # float32 first, so that every array starts on a multiple of four bytes
-    parts: dict[str, np.ndarray] = {
-        name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())
-    }
-    parts[KEYS] = keys
+    stored = {name: np.ascontiguousarray(a, KINDS[kind_of(a)]) for name, a in arrays.items()}
+    order = sorted(stored, key=lambda name: (list(KINDS).index(kind_of(stored[name])), name))
+    parts: dict[str, np.ndarray] = {name: stored[name] for name in order} | {KEYS: keys}
     header, offset = {}, 0
     for name, array in parts.items():
-        kind = "U8" if name == KEYS else "F32"
         span = [offset, offset + array.nbytes]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": span}
+        header[name] = {"dtype": kind_of(array), "shape": list(array.shape), "data_offsets": span}
         offset = span[1]
     state = xxhash.xxh3_128(json.dumps(header, sort_keys=True).encode())
     for array in parts.values():
@@ -133,6 +136,11 @@ def write_segment(folder: Path, digests: Sequence[bytes], arrays: dict[str, np.n
     except OSError as problem:
         raise cache_full(folder, len(text) + offset, problem) from problem
     return path
+
+
+def kind_of(array: np.ndarray) -> str:
+    """How an array's numbers are stored: one of `KINDS`."""
+    return next((name for name, kind in KINDS.items() if array.dtype == kind), "F32")
 
 
 class Shelf:
@@ -207,7 +215,9 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that lie in several mapped arrays: (N, …) float32, read when they are asked for.
+    """Rows that lie in several mapped arrays, read when they are asked for.
+
+    (N, …) float32, also where float16 is stored; uint8 where that is stored.
 
     Attributes:
         arrays: the mapped arrays.
@@ -224,10 +234,33 @@ class Rows:
     def shape(self) -> tuple[int, ...]:
         return (len(self), *(self.arrays[0].shape[1:] if self.arrays else ()))
 
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """What lies on disk: float32, float16 or uint8."""
+        return self.arrays[0].dtype if self.arrays else np.dtype(np.float32)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is given: uint8 or float32."""
+        return np.dtype(np.float32) if self.stored.kind == "f" else self.stored
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row on disk."""
+        return math.prod(self.shape[1:]) * self.stored.itemsize
+
     def __getitem__(self, which: Any) -> np.ndarray:
         """The rows of a slice or an integer or boolean index, copied into memory."""
+        return self.raw(which).astype(self.dtype, copy=False)
+
+    def raw(self, which: Any) -> np.ndarray:
+        """The same as they are stored."""
         places = self.places[which]
-        out = np.empty((len(places), *self.shape[1:]), np.float32)
+        out = np.empty((len(places), *self.shape[1:]), self.stored)
+        if self.row_bytes >= LARGE_ROW_BYTES:
+            for place, (number, row) in enumerate(places.tolist()):
+                out[place] = self.arrays[number][row]
+            return out
         for number, array in enumerate(self.arrays):
             here = places[:, 0] == number
             if here.any():

@@ -70,7 +70,7 @@ class Pipeline:
     def trunk(self) -> Trunk:
         """What the engine is to run: every stage is an output, the taps are the wanted ones.
 
-        Each is there pooled and, where it is one tensor, as it flows: no cut needs a trunk of its own.
+        Each is there pooled and, where it is one tensor, as it flows: no cut needs its own trunk.
         """
         stages = self.info.stages
         raw = [Tap(stage.index, False) for stage in stages if has_flow(stage)]
@@ -168,8 +168,8 @@ def pipeline(
         stage = backbone.info.stages[tap.stage]
         if not tap.pooled and not has_flow(stage):
             raise EngineError(
-                f"what leaves stage '{stage.name}' is more than one tensor ({stage.layout}) and cannot "
-                "be kept as it flows; cut elsewhere."
+                f"what leaves stage '{stage.name}' is more than one tensor ({stage.layout}) and "
+                "cannot be kept as it flows; cut elsewhere."
             )
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")

@@ -42,8 +42,8 @@ class Trunk:
         key: what the outputs depend on: weights' digest, input spec, what each output is.
         outputs: the name of every output that there is, in order.
         wanted: the outputs to compute; what no wanted output needs does not run.
-        build: returns for some outputs' names the module in eval mode: a batch of rows in, a tuple of
-            these outputs out, in the order of the names.
+        build: returns for the names of some outputs the module in eval mode: a batch of rows in, a
+            tuple of these outputs out, in that order.
         example: one row, for its shapes and types.
     """
 
