@@ -116,7 +116,7 @@ def test_links_and_devices_are_not_followed(name: str, folder: Path, net, tmp_pa
         (lambda c: c.update(classes=["a", "b"]), "the head has 3 classes"),
         (lambda c: c.update(at=["nowhere"]), "'nowhere', which the backbone lacks"),
         (lambda c: c.update(at=["stem"]), "the head reads 24 features"),
-        (lambda c: c.update(format=2, regraft="9.1"), "install regraft 9.1 or newer"),
+        (lambda c: c.update(format=3, regraft="9.1"), "install regraft 9.1 or newer"),
         (lambda c: c.update(format="1"), "format"),
         (lambda c: c.pop("seed"), "seed"),
         (lambda c: c["backbone"].update(digest="short"), "backbone.digest"),

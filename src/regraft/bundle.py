@@ -4,9 +4,11 @@
     head.safetensors       the head's arrays
     metrics.json           how good it was, on what
     README.md              a card for people
-    backbone.safetensors   the backbone's weights, in a stand-alone bundle only
+    tuned.safetensors      what training changed of the backbone, where it was trained
+    backbone.safetensors   the backbone's weights, in a stand-alone bundle only: all of them
     checksums.json         blake2b-256 of every file above
 
+Format 1 is of backbones as they were published, format 2 of trained ones.
 No clock, host or path is in it, so that equal runs give equal bytes. Only the files above are
 opened, each a plain file of a bounded size, and nothing in them is used before its checksum has
 been compared. Whoever made a bundle could write its checksums too, so what they cover is believed
@@ -19,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -31,11 +33,13 @@ import numpy as np
 from regraft.errors import BundleError
 from regraft.files import digest, digest_file, put_folder, refusal, visible, whole_folder
 from regraft.schema import BundleConfig, MetricsConfig, check
-from regraft.tensors import listed, strict_json
+from regraft.tensors import Listed, listed, strict_json
 
-FORMAT = 1
+FORMAT = 2
+PLAIN = 1  # the format of a bundle whose backbone is as it was published
 CONFIG, HEAD, METRICS, CARD = "config.json", "head.safetensors", "metrics.json", "README.md"
-BACKBONE, CHECKSUMS = "backbone.safetensors", "checksums.json"
+BACKBONE, TUNED = "backbone.safetensors", "tuned.safetensors"
+CHECKSUMS = "checksums.json"
 NEEDED = {CONFIG, HEAD, METRICS, CARD}
 MOST_WEIGHT_BYTES = 64 * 2**30
 #: The most bytes a file may have and still be read into memory; weights are streamed. JSON grows
@@ -55,6 +59,7 @@ class Bundle:
         metrics: scores as plain data.
         card: the text for people.
         weights: the backbone's weights in a stand-alone bundle, else None.
+        tuned: what training changed of them, None if nothing or if `weights` has it.
     """
 
     config: dict[str, Any]
@@ -62,15 +67,19 @@ class Bundle:
     metrics: dict[str, Any]
     card: str = ""
     weights: Path | None = field(default=None, compare=False)
+    tuned: Path | None = field(default=None, compare=False)
 
 
-def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | None = None) -> None:
+def write(
+    bundle: Bundle, folder: Path, streamed: Mapping[str, Callable[[Path], None]] | None = None
+) -> None:
     """Write `bundle` to `folder`, which must not exist; it is there whole or not at all.
 
     Args:
         bundle: the contents.
         folder: where to.
-        save_weights: writes the backbone's weights to the path given, for a stand-alone bundle.
+        streamed: by file name what writes it to the path given: `BACKBONE` for a stand-alone
+            bundle, else `TUNED` for a trained backbone.
 
     Raises:
         BundleError: the folder exists or the disk does not take it.
@@ -80,6 +89,8 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
 
     check(BundleConfig, bundle.config, CONFIG)
     check(MetricsConfig, bundle.metrics, METRICS)
+    streamed = streamed or {}
+    _must_be_listed(folder, {*NEEDED, *streamed}, bundle.config["format"])
     if folder.exists():
         raise BundleError(f"{folder} exists; name a folder that does not, or remove it.")
     arrays = {name: np.ascontiguousarray(array) for name, array in bundle.arrays.items()}
@@ -96,24 +107,26 @@ def write(bundle: Bundle, folder: Path, save_weights: Callable[[Path], None] | N
                 f"{MOST_BYTES[name]} that a bundle may hold; use fewer classes or shorter names."
             )
     needed = sum(map(len, files.values()))
-    if save_weights:
+    if BACKBONE in streamed:
         needed += sum(4 * stage["parameters"] for stage in bundle.config["backbone"]["stages"])
+    elif TUNED in streamed:
+        needed += 4 * bundle.config["tuned"]["parameters"]
     try:
         with whole_folder(folder.absolute().parent) as part:
-            fill(part, files, save_weights)
+            fill(part, files, streamed)
             put_folder(part, folder.absolute())
     except (OSError, SafetensorError) as problem:
         raise BundleError(f"{folder} cannot be written {refusal(problem, needed)}.") from problem
 
 
 def fill(
-    folder: Path, files: dict[str, bytes], save_weights: Callable[[Path], None] | None
+    folder: Path, files: dict[str, bytes], streamed: Mapping[str, Callable[[Path], None]]
 ) -> None:
     """Write a bundle's files and their checksums into an empty folder."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    if save_weights:
-        save_weights(folder / BACKBONE)
+    for name, write_to in streamed.items():
+        write_to(folder / name)
     sums = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
@@ -141,20 +154,35 @@ def read(folder: Path) -> Bundle:
         raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}.")
     config = _json(folder, CONFIG, _checked(folder, CONFIG, sums))
     _must_be_known(folder, config)
-    if not NEEDED <= set(sums) <= NEEDED | {BACKBONE}:
-        raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}.")
     check(BundleConfig, config, str(folder / CONFIG))
+    _must_be_listed(folder, sums, config["format"])
     metrics = _json(folder, METRICS, _checked(folder, METRICS, sums))
     check(MetricsConfig, metrics, str(folder / METRICS))
     card = _text(folder, CARD, _checked(folder, CARD, sums))
     arrays = _arrays(folder, _checked(folder, HEAD, sums, header=HEAD_HEADER))
-    weights = None
-    if BACKBONE in sums:
-        weights = folder / BACKBONE
-        with _opened(folder, BACKBONE, MOST_WEIGHT_BYTES) as (file, size):
-            _must_add_up(folder, BACKBONE, file, size, WEIGHTS_HEADER)
-            _compare(folder, BACKBONE, digest_file(file), sums)
-    return Bundle(config, arrays, metrics, card, weights)
+    paths = [_streamed(folder, name, sums, config) for name in (BACKBONE, TUNED)]
+    return Bundle(config, arrays, metrics, card, *paths)
+
+
+def _streamed(folder: Path, name: str, sums: dict[str, Any], config: dict[str, Any]) -> Path | None:
+    """The path of a file of weights, checked and not held in memory; None if there is none."""
+    if name not in sums:
+        return None
+    with _opened(folder, name, MOST_WEIGHT_BYTES) as (file, size):
+        held = _must_add_up(folder, name, file, size, WEIGHTS_HEADER)
+        if name == TUNED and sorted(held) != config["tuned"]["tensors"]:
+            raise BundleError(f"{folder / name} has other tensors than {CONFIG} names.")
+        _compare(folder, name, digest_file(file), sums)
+    return folder / name
+
+
+def _must_be_listed(folder: Path, names: Collection[str], made: int) -> None:
+    """Refuse other files than a bundle of the format `made` has."""
+    more = set(names) - NEEDED
+    allowed = ({TUNED}, {BACKBONE}) if made > PLAIN else (set(), {BACKBONE})
+    if not set(names) >= NEEDED or more not in allowed:
+        also = f" and either {TUNED} or {BACKBONE}" if made > PLAIN else ""
+        raise BundleError(f"{folder / CHECKSUMS} must list {', '.join(sorted(NEEDED))}{also}.")
 
 
 def _must_be_folder(folder: Path) -> None:
@@ -232,12 +260,13 @@ def _checked(
 
 def _must_add_up(
     folder: Path, name: str, file: BufferedReader, size: int, limits: tuple[int, int]
-) -> None:
+) -> Listed:
     try:
-        listed(file, size, most_bytes=limits[0], most_tensors=limits[1])
+        held = listed(file, size, most_bytes=limits[0], most_tensors=limits[1])
     except ValueError as problem:
         raise BundleError(f"{folder / name} is not a safetensors file ({problem}).") from problem
     file.seek(0)
+    return held
 
 
 def _arrays(folder: Path, data: bytes) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
     backbone = config["backbone"]
     return "\n".join(
         [
-            *_head(backbone),
+            *_head(backbone, trained="tuned" in config),
             f"# {backbone['input']['modality'].capitalize()} classifier",
             "",
             f"Tells {len(config['classes'])} classes apart: {_list(config['classes'])}.",
@@ -19,10 +19,7 @@ def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
             *_scores(metrics),
             "## How it was made",
             "",
-            f"- Backbone: `{backbone['name']}` ({backbone['source']}), frozen; licence of the "
-            f"weights: {backbone['licence'] or 'unknown, ask who published them'}.",
-            f"- Weights: blake2b `{backbone['digest']}`"
-            + (f", revision `{backbone['revision']}`." if backbone["revision"] else "."),
+            *_backbone(config),
             f"- Features: pooled output of {_list(config['at'])}.",
             f"- Head: {config['head']['name']}, seed {config['seed']}.",
             f"- Made with regraft {config['regraft']}.",
@@ -37,13 +34,13 @@ def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
             "",
             "It answers with one of its classes whatever the picture shows. The scores hold for "
             "pictures like those it was tested on; nobody has measured it on others, nor on groups "
-            "of people. Frozen weights carry what their source data held, bias included.",
+            f"of people. {_carried(config)}",
             "",
         ]
     )
 
 
-def _head(backbone: dict[str, Any]) -> list[str]:
+def _head(backbone: dict[str, Any], *, trained: bool) -> list[str]:
     licence = backbone["licence"].lower() or "unknown"
     return [
         "---",
@@ -51,10 +48,48 @@ def _head(backbone: dict[str, Any]) -> list[str]:
         f"pipeline_tag: {backbone['input']['modality']}-classification",
         f"license: {json.dumps(licence)}",
         f"base_model: {json.dumps(backbone['name'], ensure_ascii=False)}",
+        *(["base_model_relation: finetune"] if trained else []),
         "tags: [regraft, transfer-learning]",
         "---",
         "",
     ]
+
+
+def _backbone(config: dict[str, Any]) -> list[str]:
+    """Which weights, whose, and what was trained of them."""
+    backbone, tuned = config["backbone"], config.get("tuned")
+    licence = backbone["licence"] or "unknown, ask who published them"
+    state, whose = ("trained further", "the weights before") if tuned else ("frozen", "the weights")
+    revision = f", revision `{backbone['revision']}`." if backbone["revision"] else "."
+    lines = [
+        f"- Backbone: `{backbone['name']}` ({backbone['source']}), {state}; licence of "
+        f"{whose}: {licence}."
+    ]
+    if tuned is None:
+        return [*lines, f"- Weights: blake2b `{backbone['digest']}`{revision}"]
+    total = sum(stage["parameters"] for stage in backbone["stages"])
+    plan = config.get("plan")
+    return [
+        *lines,
+        f"- Trained: stages from `{tuned['stages'][0]}` up ({_list(tuned['stages'])}), "
+        f"{tuned['parameters']:,} of {total:,} parameters, "
+        + (f"by the plan `{plan['name']}`." if plan else "before this model was made."),
+        f"- Weights before: blake2b `{backbone['base']}`{revision}",
+        f"- Weights after: blake2b `{backbone['digest']}`.",
+    ]
+
+
+def _carried(config: dict[str, Any]) -> str:
+    tuned, backbone = config.get("tuned"), config["backbone"]
+    if tuned is None:
+        return "Frozen weights carry what their source data held, bias included."
+    whole = {stage["name"] for stage in backbone["stages"] if stage["parameters"]}
+    if whole <= set(tuned["stages"]):
+        return "Trained weights carry what their data held, bias included."
+    return (
+        "Frozen weights carry what their source data held, bias included, and trained ones what "
+        "this data held."
+    )
 
 
 def _scores(metrics: dict[str, Any]) -> list[str]:

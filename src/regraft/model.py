@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 
 from regraft import __version__, bundle, heads, ledger
 from regraft.backbones import Backbone
-from regraft.backbones.info import BackboneInfo, Tap
+from regraft.backbones.info import BackboneInfo, Tap, Tuning
 from regraft.backbones.resolve import from_info, save_weights
+from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
 from regraft.data import Dataset
@@ -53,7 +54,7 @@ class Model:
     """An adapted model, ready to predict.
 
     Attributes:
-        backbone: the frozen stages.
+        backbone: the stages, as they are after training.
         at: the stages whose pooled outputs, joined, the head reads.
         head: the fitted head.
         classes: names, in the order of the scores.
@@ -62,6 +63,8 @@ class Model:
         seed: of the run that made it.
         trained: digests of the examples that it learned from, as far as they are known: a run
             folder keeps them, a bundle does not.
+        plan: how the backbone's stages were trained, as plain data: `name`, `phases` (a list of
+            tables) and `recipe` (a table); empty if they are as they came.
     """
 
     backbone: Backbone
@@ -72,6 +75,7 @@ class Model:
     features: dict[str, Any]
     seed: int = 0
     trained: frozenset[str] = frozenset()
+    plan: dict[str, Any] = field(default_factory=dict)
 
     def pipeline(self, device: str = "auto", threads: int | None = None) -> Pipeline:
         """What computes the features that the head reads."""
@@ -168,8 +172,23 @@ class Model:
                 f"'{self.backbone.info.name}' is described by its repository on the hub: leave "
                 "--standalone out."
             )
+        config = self._config()
+        contents = Bundle(config, self.head.arrays(), self.metrics, card(config, self.metrics))
+        streamed: dict[str, Callable[[Path], None]] = {}
+        if weights is not None:
+            streamed[bundle.BACKBONE] = partial(_copy, weights)
+        elif standalone:
+            streamed[bundle.BACKBONE] = partial(save_weights, self.backbone)
+        elif self.backbone.tuning:
+            streamed[bundle.TUNED] = partial(save_changed, self.backbone)
+        bundle.write(contents, Path(folder), streamed)
+        return Path(folder)
+
+    def _config(self) -> dict[str, Any]:
+        """The bundle's `config.json`."""
+        tuning = self.backbone.tuning
         config = {
-            "format": bundle.FORMAT,
+            "format": bundle.FORMAT if tuning else bundle.PLAIN,
             "regraft": __version__,
             "task": "classification",
             "classes": list(self.classes),
@@ -179,14 +198,10 @@ class Model:
             "head": self.head.config(),
             "seed": self.seed,
         }
-        contents = Bundle(config, self.head.arrays(), self.metrics, card(config, self.metrics))
-        write: Callable[[Path], None] | None = None
-        if weights is not None:
-            write = partial(_copy, weights)
-        elif standalone:
-            write = partial(save_weights, self.backbone)
-        bundle.write(contents, Path(folder), write)
-        return Path(folder)
+        if tuning:
+            config["tuned"] = plain(tuning.json())
+            config |= {"plan": plain(self.plan)} if self.plan else {}
+        return config
 
 
 def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
@@ -207,9 +222,9 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         folder = folder / "bundle"
     held = bundle.read(folder)
     info = BackboneInfo.from_json(held.config["backbone"])
-    if backbone is not None and backbone.info.digest != info.digest:
+    if backbone is not None and backbone.info.digest not in (info.digest, info.base):
         raise BundleError(
-            f"{folder} was made on the weights {info.digest[:12]}…, the backbone "
+            f"{folder} was made on the weights {(info.base or info.digest)[:12]}…, the backbone "
             f"given has {backbone.info.digest[:12]}…."
         )
     if backbone is not None and backbone.info.network != info.network:
@@ -234,7 +249,7 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         raise BundleError(
             f"{folder}: the head reads {head.dim} features and the stages in 'at' give {width}."
         )
-    made = backbone or from_info(info, weights=held.weights)
+    made = _backbone(held, info, backbone)
     if isinstance(info.input, ImageSpec):
         made = made.looking(info.input.geometry)  # a network of one's own comes without it
     return Model(
@@ -246,7 +261,23 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         held.config["features"],
         held.config["seed"],
         trained,
+        held.config.get("plan", {}),
     )
+
+
+def _backbone(held: Bundle, info: BackboneInfo, given: Backbone | None) -> Backbone:
+    """The backbone of a bundle, on the one `given` or on what its facts name."""
+    if "tuned" not in held.config:
+        return given or from_info(info, weights=held.weights)
+    tuning = Tuning.from_json(held.config["tuned"])
+    if given is not None and given.info.digest == info.digest:
+        return given
+    if given is None and held.weights is not None:
+        return from_info(info, weights=held.weights, tuning=tuning)
+    base = given or from_info(replace(info, digest=info.base, base=""))
+    path = held.weights or held.tuned
+    assert path is not None  # a bundle of a trained backbone has one of them
+    return from_file(base, path, info, tuning, whole=path == held.weights)
 
 
 def taps(info: BackboneInfo, at: Sequence[str]) -> tuple[Tap, ...]:

@@ -46,6 +46,7 @@ class BackboneConfig(Strict):
     licence: Short
     input: Annotated[dict[str, Any], AfterValidator(_is_input)]
     stages: Annotated[list[StageConfig], Field(min_length=1, max_length=4096)]
+    base: Digest = ""
 
 
 Fact = Annotated[str, Field(max_length=400)] | bool | int | float | None
@@ -70,7 +71,35 @@ class HeadConfig(Strict):
     ]
 
 
+class TuningConfig(Strict):
+    """What training changed of the backbone (`regraft.backbones.info.Tuning`)."""
+
+    tensors: Annotated[list[Short], Field(min_length=1, max_length=20_000)]
+    stages: Annotated[list[Short], Field(min_length=1, max_length=4096)]
+    parameters: Count
+
+    @model_validator(mode="after")
+    def agree(self) -> TuningConfig:
+        if self.tensors != sorted(set(self.tensors)):
+            raise ValueError("tensors must be sorted and differ from each other")
+        return self
+
+
+Setting = Fact | Annotated[list[Fact], Field(max_length=1000)]
+Table = Annotated[dict[Short, Setting], Field(max_length=128)]
+
+
+class PlanConfig(Strict):
+    """How the stages were trained; a fact, not an instruction."""
+
+    name: Short
+    phases: Annotated[list[Table], Field(min_length=1, max_length=256)]
+    recipe: Table
+
+
 class BundleConfig(Strict):
+    """`tuned` and `plan` came with format 2, which only a trained backbone needs."""
+
     format: Annotated[int, Field(ge=1)]
     regraft: Short
     task: Literal["classification"]
@@ -80,6 +109,26 @@ class BundleConfig(Strict):
     features: FeatureConfig
     head: HeadConfig
     seed: Count
+    tuned: TuningConfig | None = None
+    plan: PlanConfig | None = None
+
+    @model_validator(mode="after")
+    def trained(self) -> BundleConfig:
+        given = self.model_fields_set & {"tuned", "plan"}
+        if self.format == 1:
+            if given or self.backbone.base:
+                raise ValueError("format 1 has neither 'tuned' nor 'plan' nor a 'base'")
+            return self
+        if self.tuned is None or not self.backbone.base:
+            raise ValueError("format 2 is for a trained backbone, with its 'base' and 'tuned'")
+        if "plan" in given and self.plan is None:
+            raise ValueError("'plan' must be a table or be left out")
+        sizes = {stage.name: stage.parameters for stage in self.backbone.stages}
+        if [name for name in sizes if name in self.tuned.stages] != self.tuned.stages:
+            raise ValueError("'tuned' must name stages of the backbone, in their order")
+        if self.tuned.parameters > sum(sizes[name] for name in self.tuned.stages):
+            raise ValueError("'tuned' must not have more parameters than its stages")
+        return self
 
     @model_validator(mode="after")
     def agree(self) -> BundleConfig:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regraft import backbones
 from regraft.backbones.core import Backbone
-from regraft.backbones.info import BackboneInfo
+from regraft.backbones.info import BackboneInfo, Tuning
 from regraft.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -53,12 +54,15 @@ def must_have(made: Backbone, digest: str) -> None:
         )
 
 
-def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
+def from_info(
+    info: BackboneInfo, weights: Path | None = None, tuning: Tuning | None = None
+) -> Backbone:
     """The backbone that `info` describes; its network is looked up when it is first touched.
 
     Args:
         info: as a bundle holds it.
         weights: the file to take them from; by default where they came from.
+        tuning: what training changed of those in the file.
     """
 
     def again(size: tuple[int, int] | None) -> Backbone:
@@ -67,7 +71,10 @@ def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
         if source is None and info.source == "random":
             source = "random"
         revision = info.revision if info.source == "hub" and info.revision else None
-        return resolve(info.name, size=own, weights=source, revision=revision, digest=info.digest)
+        made = resolve(info.name, size=own, weights=source, revision=revision, digest=info.digest)
+        if tuning is None:
+            return made
+        return Backbone(replace(made.info, base=info.base), made._whole, again, tuning)
 
     def opened() -> tuple[Stages, Loaded]:
         if info.source == "file" and weights is None:
@@ -87,7 +94,7 @@ def from_info(info: BackboneInfo, weights: Path | None = None) -> Backbone:
             )
         return whole
 
-    return Backbone(info, opened, again)
+    return Backbone(info, opened, again, tuning)
 
 
 def _shipped(info: BackboneInfo, weights: Path) -> Backbone:
