@@ -72,7 +72,7 @@ def add(
     if place is not None:
         free(place)
     with alone(folder_of(run)):
-        held = open_run(run, backbone)
+        held = open_run(run, backbone, to="add")
         group = str(held.settings.get("group", "")) or None
         modality = held.model.backbone.input.modality
         found = labelled(data, modality, least_classes=1, group=group)

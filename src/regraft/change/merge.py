@@ -48,7 +48,7 @@ def merge(
         raise OptionError("merge needs two runs or more.")
     place = Path(out)
     free(place)
-    held = [open_run(run, backbone) for run in runs]
+    held = [open_run(run, backbone, to="merge") for run in runs]
     first = held[0]
     for other in held[1:]:
         _fits(first, other)

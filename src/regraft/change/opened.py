@@ -21,7 +21,7 @@ from regraft.backbones.info import Tap
 from regraft.cache import Shelf
 from regraft.change.purge import finish
 from regraft.choose import rows_at
-from regraft.errors import BundleError, EngineError, OptionError
+from regraft.errors import BundleError, DataError, EngineError, OptionError
 from regraft.features import Features
 from regraft.files import digest_of, reason, restore
 from regraft.heads import sums as sums_files
@@ -140,15 +140,19 @@ def _told(fact: dict[str, Any]) -> str:
     return " ".join(str(value) for value in fact.values())
 
 
-def open_run(run: str | Path | Run, backbone: Backbone | None = None) -> Opened:
+def open_run(
+    run: str | Path | Run, backbone: Backbone | None = None, *, to: str | None = None
+) -> Opened:
     """The run in a folder, or a saved `Run`.
 
     Args:
         run: which.
         backbone: needed only for a run on your own network.
+        to: 'add', 'remove' or 'merge', if that is to be done with it.
 
     Raises:
         BundleError: it is no run, is not whole, or keeps too little to be changed.
+        DataError: its stages were trained, so that it cannot be changed exactly.
         OptionError: a `Run` that was not saved.
     """
     folder = folder_of(run)
@@ -174,11 +178,32 @@ def open_run(run: str | Path | Run, backbone: Backbone | None = None) -> Opened:
             "it; fit the data again."
         )
     model = load(folder, backbone=backbone)
+    if to is not None:
+        _exact(folder, model, to)
     settings = resolved(folder / SETTINGS)
     kept = sums_files.read(folder) if model.head.name == "ridge" else None
     opened = Opened(folder, model, settings, _report(folder / REPORT), rows, kept)
     _agree(opened)
     return opened
+
+
+def _exact(folder: Path, model: Model, to: str) -> None:
+    """Refuse what trained stages make inexact: they do not forget a row, nor learn another."""
+    info, tuning = model.backbone.info, model.backbone.tuning
+    if tuning is None:
+        return
+    stages = f"the stages of '{info.name}' from '{tuning.stages[0]}' up"
+    if to == "remove":
+        who = "themselves learned from its files" if model.plan else "may have learned from them"
+        raise DataError(
+            f"{folder}: no file can be taken back out, since {stages} were trained and {who}; fit "
+            "again without the files."
+        )
+    if model.plan:
+        raise DataError(
+            f"{folder}: {to} would not give what a fit on all of the files gives, since {stages} "
+            "were trained on those that it has; fit all of them again."
+        )
 
 
 def folder_of(run: str | Path | Run) -> Path:

@@ -62,7 +62,7 @@ def remove(
     start = time.perf_counter()
     wanted = _read(ids)
     with alone(folder_of(run)):
-        held = open_run(run, backbone)
+        held = open_run(run, backbone, to="remove")
         digests = _digests(held, wanted)
         out = [row for row in held.ledger.rows if row.digest in digests]
         rows = held.ledger.without(digests)
