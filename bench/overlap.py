@@ -44,7 +44,8 @@ def measure(folder: str, most: int, home: Path) -> tuple[float, float, float]:
     """Images per second of decoding, of the trunk, and of both together."""
     import regraft
     from regraft.backbones.info import Tap
-    from regraft.features import Loader, compute
+    from regraft.features import compute
+    from regraft.loading import Loader
     from regraft.pipeline import pipeline
 
     examples = regraft.images(folder).examples
@@ -52,7 +53,7 @@ def measure(folder: str, most: int, home: Path) -> tuple[float, float, float]:
     net = regraft.backbone()
     pipe = pipeline(net, [Tap(len(net) - 1)], precision="f32")
     start = time.perf_counter()
-    rows = [row for _, row, _ in Loader(pipe.info.input, pipe.threads, None).each(examples)]
+    rows = [one.rows[0][1] for one in Loader(pipe.info.input, pipe.threads).each(examples)]
     decode = len(rows) / (time.perf_counter() - start)
     session = pipe.open("f32")
     list(session.run(rows[:8]))

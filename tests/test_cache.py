@@ -129,10 +129,10 @@ def test_the_limit_removes_what_was_used_longest_ago(monkeypatch: pytest.MonkeyP
         paths.append(next(shelf.folder.iterdir()))
         os.utime(paths[-1], (1000 + number, 1000 + number))
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0.0001")  # 100 kB: two of four
-    trim(paths[0].parent)
+    trim([paths[0].parent])
     assert [p.exists() for p in paths] == [True, False, False, True]
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0")  # what was computed just now goes last
-    trim(paths[0].parent)
+    trim([paths[0].parent])
     assert not any(p.exists() for p in paths)
 
 

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -47,6 +48,8 @@ DEFAULT_LIMIT_BYTES = 20 * 1024**3
 MANY_SEGMENTS = 64
 #: Segments are written, and joined, up to about this size.
 SEGMENT_BYTES = 32 * 1024**2
+#: Of what the disk has left, what activations may take.
+SHARE_OF_DISK = 0.9
 #: Rows of this size and more are copied one by one, smaller ones together.
 LARGE_ROW_BYTES = 16 * 1024
 #: All that regraft keeps in the cache folder; nothing else in there is ever touched.
@@ -304,18 +307,45 @@ def limit_bytes() -> int:
     return int(value * 1e9)
 
 
-def trim(keep: Path, root: Path | None = None) -> int:
-    """Remove the activations used longest ago until the limit holds, `keep`'s last. Bytes freed."""
+def trim(keep: Collection[Path], root: Path | None = None, needed: int = 0) -> int:
+    """Remove the activations used longest ago until the limit holds. Bytes freed.
+
+    An open map stays readable after its file is gone.
+
+    Args:
+        keep: folders whose files go last: what was computed just now.
+        root: of the cache.
+        needed: bytes more that there is to be room for, below the limit and on the disk.
+    """
     held = [e for e in entries(root) if e[0].suffix == ".safetensors"]
-    over = sum(size for _, size, _ in held) - limit_bytes()
+    over = sum(size for _, size, _ in held) + needed - limit_bytes()
+    if needed:
+        over = max(over, needed - free_bytes(root))
     freed = 0
-    # What was computed just now goes last: an open map stays readable after its file is gone.
-    for path, size, _ in sorted(held, key=lambda entry: (entry[0].parent == keep, entry[2])):
+    for path, size, _ in sorted(held, key=lambda entry: (entry[0].parent in keep, entry[2])):
         if freed >= over:
             break
         path.unlink(missing_ok=True)
         freed += size
     return freed
+
+
+def free_bytes(root: Path | None = None) -> int:
+    """What the disk of the cache has left, for this user."""
+    base = (root or cache_dir()).absolute()
+    while not base.exists():
+        base = base.parent
+    return shutil.disk_usage(base).free
+
+
+def room_bytes(root: Path | None = None) -> int:
+    """What activations may take: the limit, or less if the disk is smaller.
+
+    What the cache holds already counts as room, since the oldest of it makes way; so the answer
+    is the same before and after something was kept.
+    """
+    held = sum(size for path, size, _ in entries(root) if path.suffix == ".safetensors")
+    return min(limit_bytes(), int(SHARE_OF_DISK * (free_bytes(root) + held)))
 
 
 def clear(older_seconds: float = 0.0, root: Path | None = None) -> tuple[int, int]:

@@ -13,26 +13,27 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from regraft.cache import SEGMENT_BYTES, Rows, Shelf, trim
-from regraft.data import Example, Skipped, decoder
-from regraft.data.decoders import Decoder, looker
+from regraft.data import Example, Skipped
+from regraft.data.views import View
 from regraft.engine import Session, precision
-from regraft.errors import BadFile, DataError
-from regraft.files import digest, digest_of, visible
+from regraft.errors import DataError
+from regraft.files import digest_of, visible
 from regraft.inputs import InputSpec, Row
-from regraft.pipeline import Pipeline, look_key, precision_record
+from regraft.loading import Loader
+from regraft.pipeline import ROW, Pipeline, look_key, precision_record
 
 log = logging.getLogger("regraft")
 
 #: The name of the looks among the rows of `Features`.
 LOOK = "look"
+#: Segments' worth of activations that may wait in memory while several views are computed.
+MOST_PENDING = 4
 NO_NUMBER = "the backbone's output for it is not a finite number"
 Progress = Callable[[int, int], None]
 
@@ -72,11 +73,12 @@ class Features:
     Attributes:
         examples: in the order they were given, without the unreadable ones.
         digests: of each example's bytes.
-        rows: for each tap's name the activations, (N, …) float32, read lazily from the cache; and
-            under `LOOK` the looks, if the modality has any.
+        rows: for each name of the pipeline the activations, (N, …) float32, or rows, uint8, read
+            lazily from the cache; and under `LOOK` the looks, if the modality has any.
         skipped: unreadable examples and the reasons.
         counts: what the pass cost.
         precision: the one that was used.
+        half: whether flows are kept in half precision.
     """
 
     examples: tuple[Example, ...]
@@ -85,6 +87,7 @@ class Features:
     skipped: tuple[Skipped, ...] = ()
     counts: Counts = field(default_factory=Counts)
     precision: str = ""
+    half: bool = False
 
     def take(self, index: np.ndarray) -> Features:
         """The same for some rows, nothing computed or read."""
@@ -108,15 +111,33 @@ def compute(
 ) -> Features:
     """The activations of `examples`, computed where they are not cached.
 
-    What was computed is kept also when the pass is interrupted.
+    What was computed is kept also when the pass is interrupted. Flows that half precision cannot
+    hold are kept in float32 after all, and a warning says so; see `Features.half`.
     """
+    return compute_views(examples, pipe, (pipe.view,), progress)[0]
+
+
+def compute_views(
+    examples: Sequence[Example],
+    pipe: Pipeline,
+    views: Sequence[View | None],
+    progress: Progress | None = None,
+) -> list[Features]:
+    """`compute` for several views of the examples, each file read and decoded once."""
     start = time.perf_counter()
-    if not pipe.precision:
+    if not pipe.precision and pipe.taps:
         pipe = replace(pipe, precision=_decide(examples, pipe))
-    shelf = Shelf(digest_of(pipe.key()))
-    work = _Pass(examples, Loader(pipe.info.input, pipe.threads, shelf), shelf, progress)
-    work.run(pipe.names, lambda: pipe.open(pipe.precision))
-    return _found(work, pipe.names, pipe.precision, start)
+    shelves = [Shelf(digest_of(replace(pipe, view=view).key())) for view in views]
+    load = Loader(pipe.info.input, pipe.threads, shelves, views)
+    work = _Pass(examples, load, shelves, _Columns.of(pipe, load.looks), progress)
+    try:
+        work.run((lambda: pipe.open(pipe.precision)) if pipe.taps else None)
+    except _TooLarge as problem:
+        log.warning("%s: flows are kept in float32", problem)
+        return compute_views(examples, replace(pipe, half=False), views, progress)
+    work.finish()
+    found = [work.found(number, start) for number in range(len(views))]
+    return [replace(one, precision=pipe.precision, half=bool(pipe.halved)) for one in found]
 
 
 def compute_looks(
@@ -128,54 +149,98 @@ def compute_looks(
     cannot be decoded is skipped in both cases.
     """
     start = time.perf_counter()
-    shelf = Shelf(digest_of(look_key(spec)))
-    work = _Pass(examples, Loader(spec, threads, shelf), shelf, progress)
-    work.run((), None)
-    return _found(work, (), "", start)
+    shelves = [Shelf(digest_of(look_key(spec)))]
+    load = Loader(spec, threads, shelves)
+    work = _Pass(examples, load, shelves, _Columns((), False, load.looks), progress)
+    work.run(None)
+    work.finish()
+    return work.found(0, start)
 
 
-def _found(work: _Pass, names: tuple[str, ...], precision: str, start: float) -> Features:
-    """What a pass over the examples came to. `start` is when it began, in seconds."""
-    shelf, examples = work.shelf, work.examples
-    kept = [i for i, d in enumerate(work.digests) if d is not None]
-    digests = tuple(d for d in work.digests if d is not None)
-    if work.counts.misses:
-        shelf.tidy()
-        trim(shelf.folder)
-    work.counts.seconds = time.perf_counter() - start
-    every = (*names, LOOK) if work.load.looks else names
-    return Features(
-        tuple(examples[i] for i in kept),
-        digests,
-        {name: shelf.rows(digests, name) for name in every},
-        tuple(work.skipped),
-        work.counts,
-        precision,
-    )
+class _TooLarge(Exception):
+    """An activation is beyond what half precision holds."""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What is kept of each row.
+
+    Attributes:
+        taps: the names of the session's outputs, in order.
+        row: whether the decoded row is kept.
+        look: whether its look is kept.
+        halved: the outputs that are kept in half precision.
+    """
+
+    taps: tuple[str, ...]
+    row: bool
+    look: bool
+    halved: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, pipe: Pipeline, look: bool) -> _Columns:
+        return cls(pipe.trunk().wanted, pipe.keep_row, look, pipe.halved)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all columns, in the order of `arrays`."""
+        return (*self.taps, *([ROW] if self.row else []), *([LOOK] if self.look else []))
+
+    def arrays(
+        self, outputs: Sequence[np.ndarray], row: Row, look: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
+        """One array per name.
+
+        Raises:
+            _TooLarge: an output that is to be halved cannot be.
+        """
+        pairs = zip(self.taps, outputs, strict=True)
+        kept = [halved(o, name) if name in self.halved else o for name, o in pairs]
+        kept += [row[0]] if self.row else []
+        return (*kept, *([] if look is None else [look]))
+
+
+def halved(array: np.ndarray, name: str) -> np.ndarray:
+    """`array` in float16, rounded to nearest.
+
+    Raises:
+        _TooLarge: a number of it is beyond 65504.
+    """
+    with np.errstate(over="ignore"):
+        small = array.astype(np.float16)
+    if not np.isfinite(small).all():
+        most = float(np.abs(array).max())
+        raise _TooLarge(f"the output {name} reaches {most:.3g}, half precision ends at 65504")
+    return small
 
 
 class _Pass:
-    """One pass over the examples: what is found, computed and left out."""
+    """One pass over the examples: what is found, computed and left out, one shelf per view."""
 
     def __init__(
-        self, examples: Sequence[Example], load: Loader, shelf: Shelf, progress: Progress | None
+        self,
+        examples: Sequence[Example],
+        load: Loader,
+        shelves: Sequence[Shelf],
+        columns: _Columns,
+        progress: Progress | None,
     ) -> None:
         self.examples = examples
         self.load = load
-        self.shelf = shelf
+        self.shelves = shelves
+        self.columns = columns
         self.progress = progress
         self.counts = Counts()
         self.digests: list[str | None] = [None] * len(examples)
         self.skipped: list[Skipped] = []
-        self._running: deque[tuple[str, np.ndarray | None]] = deque()
-        self._kept: list[tuple[str, tuple[np.ndarray, ...]]] = []
+        self._running: deque[tuple[int, str, Row, np.ndarray | None]] = deque()
+        self._kept: list[list[tuple[str, tuple[np.ndarray, ...]]]] = [[] for _ in shelves]
         self._bytes = 0
-        self._done = 0
-        self._odd: set[str] = set()
+        self._most_bytes = SEGMENT_BYTES * min(len(shelves), MOST_PENDING)
+        self._odd: set[tuple[int, str]] = set()
 
-    def run(self, names: tuple[str, ...], engine: Callable[[], Session] | None) -> None:
-        """Compute what is not cached. Without an engine only looks are made, and no `names`."""
-        every = (*names, LOOK) if self.load.looks else names
+    def run(self, engine: Callable[[], Session] | None) -> None:
+        """Compute what is not cached. Without an engine there must be no taps."""
         misses = self._misses()
         first = next(misses, None)
         if first is None:
@@ -185,107 +250,76 @@ class _Pass:
         rows = _chain(first, misses)
         try:
             for outputs in session.run(rows) if session else (() for _ in rows):
-                self._keep(outputs, every)
+                self._keep(outputs)
         finally:
-            self._flush(every)
-        self._leave_odd_out()
+            self._flush()
 
-    def _leave_odd_out(self) -> None:
-        """Skip every example for which the network gave no numbers; nothing of it was kept."""
+    def finish(self) -> None:
+        """Leave the cache tidy and within its limit."""
+        if self.counts.misses:
+            for shelf in self.shelves:
+                shelf.tidy()
+            trim([shelf.folder for shelf in self.shelves])
+
+    def found(self, view: int, start: float) -> Features:
+        """What the pass came to for one view. `start` is when it began, in seconds."""
+        shelf, kept, skipped = self.shelves[view], [], list(self.skipped)
         for number, key in enumerate(self.digests):
-            if key in self._odd:
-                self.digests[number] = None
-                self.skipped.append(Skipped(self.examples[number].id, NO_NUMBER))
+            if key is None:
+                continue
+            if (view, key) in self._odd:  # nothing of it was kept
+                skipped.append(Skipped(self.examples[number].id, NO_NUMBER))
+            else:
+                kept.append(number)
+        digests = tuple(self.digests[number] or "" for number in kept)
+        self.counts.seconds = time.perf_counter() - start
+        return Features(
+            tuple(self.examples[number] for number in kept),
+            digests,
+            {name: shelf.rows(digests, name) for name in self.columns.names},
+            tuple(skipped),
+            replace(self.counts),
+        )
 
     def _misses(self) -> Iterator[Row]:
-        """The decoded rows of examples that are not cached, each content once."""
+        """The decoded rows that are not cached, each content once."""
         seen: set[str] = set()
         for number, loaded in enumerate(self.load.each(self.examples)):
             if isinstance(loaded, Skipped):
                 self.skipped.append(loaded)
             else:
-                key, row, look = loaded
-                self.digests[number] = key
-                if row is None or key in seen:
+                self.digests[number] = loaded.digest
+                if not loaded.rows or loaded.digest in seen:
                     self.counts.hits += 1
                 else:
                     self.counts.misses += 1
-                    seen.add(key)
-                    self._running.append((key, look))
-                    yield row
-            self._done = number + 1
+                    seen.add(loaded.digest)
+                    for view, row in loaded.rows:
+                        self._running.append((view, loaded.digest, row, loaded.look))
+                        yield row
             if self.progress:
-                self.progress(self._done, len(self.examples))
+                self.progress(number + 1, len(self.examples))
 
-    def _keep(self, outputs: tuple[np.ndarray, ...], names: tuple[str, ...]) -> None:
-        key, look = self._running[0]
-        arrays = outputs if look is None else (*outputs, look)
+    def _keep(self, outputs: tuple[np.ndarray, ...]) -> None:
+        view, key, row, look = self._running[0]
         if all(np.isfinite(output).all() for output in outputs):
-            self._kept.append((key, arrays))  # in one step: Ctrl-C may come after any
+            arrays = self.columns.arrays(outputs, row, look)
+            self._kept[view].append((key, arrays))  # in one step: Ctrl-C may come after any
+            self._bytes += sum(array.nbytes for array in arrays)
         else:
-            self._odd.add(key)
+            self._odd.add((view, key))
         self._running.popleft()
-        self._bytes += sum(array.nbytes for array in arrays)
-        if self._bytes >= SEGMENT_BYTES:
-            self._flush(names)
+        if self._bytes >= self._most_bytes:
+            self._flush()
 
-    def _flush(self, names: tuple[str, ...]) -> None:
-        kept, self._kept, self._bytes = self._kept, [], 0
-        if kept and names:
-            columns = zip(*(arrays for _, arrays in kept), strict=True)
-            arrays = {n: np.stack(c) for n, c in zip(names, columns, strict=True)}
-            self.shelf.add([key for key, _ in kept], arrays)
-
-
-#: What an example became: (digest, row, look), without row and look if they are cached.
-Loaded = tuple[str, Row | None, np.ndarray | None]
-
-
-class Loader:
-    """Reads, hashes and (where needed) decodes examples in threads, in order, a window ahead.
-
-    Attributes:
-        looks: whether every decoded row comes with its look.
-    """
-
-    def __init__(self, spec: InputSpec, threads: int, shelf: Shelf | None) -> None:
-        self._spec = spec
-        self._decoder: Decoder = decoder(spec.modality)
-        self._looker = looker(spec.modality)
-        self.looks = self._looker is not None
-        self._shelf = shelf
-        self._threads = threads
-
-    def each(self, examples: Sequence[Example]) -> Iterator[Skipped | Loaded]:
-        """For each example its digest, row and look; or why it cannot be read."""
-        stream = iter(examples)
-        waiting: deque[Future[Skipped | Loaded]] = deque()
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
-            try:
-                for example in islice(stream, 8 * self._threads):
-                    waiting.append(pool.submit(self._one, example))
-                while waiting:
-                    loaded = waiting.popleft().result()
-                    for example in islice(stream, 1):
-                        waiting.append(pool.submit(self._one, example))
-                    yield loaded
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _one(self, example: Example) -> Skipped | Loaded:
-        try:
-            raw = example.read()
-            key = digest(raw)
-            if self._shelf is not None and key in self._shelf:
-                return key, None, None
-            if self._looker is not None:
-                return key, *self._looker.decode_with_look(raw, self._spec)
-            return key, self._decoder.decode(raw, self._spec), None
-        except BadFile as problem:
-            return Skipped(example.id, str(problem))
-        except OSError as problem:
-            return Skipped(example.id, f"cannot be read: {problem.strerror or problem}")
+    def _flush(self) -> None:
+        self._bytes = 0
+        for view, shelf in enumerate(self.shelves):
+            kept, self._kept[view] = self._kept[view], []
+            if kept and self.columns.names:
+                columns = zip(*(arrays for _, arrays in kept), strict=True)
+                pairs = zip(self.columns.names, columns, strict=True)
+                shelf.add([key for key, _ in kept], {n: np.stack(c) for n, c in pairs})
 
 
 def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
@@ -296,10 +330,8 @@ def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
 def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
     """Measure on rows spread over the examples, so that no class stands for all."""
     spread = np.linspace(0, len(examples) - 1, min(len(examples), precision.CHECK_ROWS))
-    loaded = Loader(pipe.info.input, pipe.threads, None).each(
-        [examples[int(place)] for place in spread]
-    )
-    rows = [pair[1] for pair in loaded if not isinstance(pair, Skipped) and pair[1] is not None]
+    loaded = Loader(pipe.info.input, pipe.threads).each([examples[int(place)] for place in spread])
+    rows = [one.rows[0][1] for one in loaded if not isinstance(one, Skipped)]
     return precision.decide(
         precision_record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows
     )

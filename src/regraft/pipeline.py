@@ -18,6 +18,7 @@ from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, StageInfo, Tap
 from regraft.data import decoder
 from regraft.data.decoders import looker
+from regraft.data.views import View
 from regraft.engine import Engine, Session, Trunk, precision
 from regraft.errors import EngineError, OptionError
 from regraft.files import cache_dir, digest_of
@@ -26,6 +27,8 @@ from regraft.inputs import InputSpec
 log = logging.getLogger("regraft")
 
 FORMAT = 3
+#: The name under which decoded rows are kept.
+ROW = "row"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Pipeline:
         device: 'cpu', 'cuda', 'cuda:N' or 'mps'.
         precision: one of the engine's, '' until it has been decided.
         threads: of the decoder and of the engine.
+        keep_row: whether the decoded row is kept too, under `ROW`: what flows at cut 0.
+        half: whether flows are kept in half precision; pooled outputs never are.
+        view: which random version of the pictures is looked at; None for the pictures themselves.
     """
 
     backbone: Backbone
@@ -47,6 +53,9 @@ class Pipeline:
     device: str
     precision: str
     threads: int
+    keep_row: bool = False
+    half: bool = False
+    view: View | None = None
 
     @property
     def info(self) -> BackboneInfo:
@@ -54,13 +63,23 @@ class Pipeline:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name per tap, in order."""
-        return tuple(tap_name(tap) for tap in self.taps)
+        """What is kept of each row: one name per tap, in order, and `ROW` if it is kept."""
+        return (*(tap_name(tap) for tap in self.taps), *([ROW] if self.keep_row else []))
+
+    @property
+    def halved(self) -> frozenset[str]:
+        """The names of what is kept in half precision."""
+        return frozenset(tap_name(tap) for tap in self.taps if self.half and not tap.pooled)
 
     def key(self) -> dict[str, Any]:
         """All that an activation depends on but the bytes of the file."""
+        more: dict[str, Any] = {"half": True} if self.halved else {}
+        if self.view is not None:
+            more["view"] = self.view.json()
+        if not self.taps:  # rows alone: no network has a say
+            return look_key(self.info.input) | {"taps": self.names} | more
         engine = self.engine.fingerprint(self.device, self.precision)
-        return key_of(self.info, self.names, {"engine": engine})
+        return key_of(self.info, self.names, {"engine": engine} | more)
 
     def facts(self) -> dict[str, Any]:
         """Which decoder and which engine make the features: for the record."""
@@ -90,7 +109,8 @@ class Pipeline:
             "network": self.info.network,
             "outputs": outputs,
         }
-        return Trunk(key, outputs, self.names, build, self.info.input.example())
+        wanted = tuple(tap_name(tap) for tap in self.taps)
+        return Trunk(key, outputs, wanted, build, self.info.input.example())
 
     def open(self, name: str) -> Session:
         """A session in precision `name`."""
