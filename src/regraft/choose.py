@@ -41,6 +41,7 @@ MOST_JOINED = 4  # stages side by side
 MOST_SEARCHED = 1024  # rows that stages are ranked on; the winner is measured on all of them
 STAGE_NOISE = 0.5  # standard errors by which a stage must beat the last one, and a join its part
 HEAD_NOISE = 2.0  # standard errors by which a head must beat the usual one
+EARLY = "early"  # the best stage below the last
 LEAST = 2  # rows, or groups of them, of a class that a search on fewer rows keeps
 FEW = 5  # rows or groups per class, at the median, up to which nearest means are the usual head
 MOST_LOGISTIC = 30_000_000  # rows · min(rows, columns) · classes that logistic takes on: seconds
@@ -211,7 +212,8 @@ def choose(
         features: stage name -> (N, D) float32 pooled output; from early to late, the last is 'end'.
         labels: (N,) in 0..n_classes-1.
         n_classes: K >= 2.
-        at: 'end', a stage's name, several joined with '+', or 'auto'.
+        at: 'end', a stage's name, several joined with '+', 'auto', or 'early' for the best one
+            below the last.
         head: 'auto' or a name in `regraft.heads.HEADS`.
         seed: of whatever is random, any whole number from 0.
         groups: (N,) rows that are left out together, such as copies of one file; see
@@ -234,7 +236,10 @@ def choose(
     checked_labels = check_examples(features[stages[-1]], labels, n_classes)
     groups = check_groups(groups, checked_labels)
     search = _Search(features, checked_labels, n_classes, seed, groups, validation, balance)
-    place, why_at = (known, "") if known else _choose_stage(search, stages)
+    if at == EARLY:
+        place, why_at = _choose_earlier(search, stages)
+    else:
+        place, why_at = (known, "") if known else _choose_stage(search, stages)
     name, why_head = (head, "") if head != "auto" else _choose_head(search, place)
     why = "; ".join(part for part in (why_at, why_head) if part) or "as asked"
     fitted = search.fit(place, name)
@@ -243,7 +248,7 @@ def choose(
 
 def _known(at: str, stages: list[str]) -> At | None:
     """The stages that `at` names, None if they are to be chosen."""
-    if at == "auto":
+    if at in ("auto", EARLY):
         return None
     names = tuple(stages[-1] if name == "end" else name for name in at.split("+"))
     for name in names:
@@ -290,6 +295,25 @@ def _choose_stage(search: _Search, stages: list[str]) -> tuple[At, str]:
         f"stage {' + '.join(best)} scored {_told(a.accuracy)} (log-loss {_told(a.log_loss)}) on "
         f"unseen rows, '{end[0]}' {_told(b.accuracy)} ({_told(b.log_loss)})"
     )
+
+
+def _choose_earlier(search: _Search, stages: list[str]) -> tuple[At, str]:
+    """The best single stage whose features are not those of the last one."""
+    last = np.asarray(search.features[stages[-1]][slice(0, LEAST)])
+    earlier = [
+        name
+        for name in stages[:-1]
+        if not np.array_equal(np.asarray(search.features[name][slice(0, LEAST)]), last)
+    ]
+    if not earlier:
+        raise CutError(
+            "the plan 'early' needs a stage below the last one, and there is none: use --plan probe."
+        )
+    small = search.smaller(MOST_SEARCHED)
+    best = min(earlier, key=lambda name: small.loss((name,)))
+    search.ranked.update(small.tried)
+    told = _told(checked(search.fit((best,), "ridge")).log_loss)
+    return (best,), f"stage {best}, the best of {len(earlier)} below the last (log-loss {told})"
 
 
 def _best_run(search: _Search, stages: list[str]) -> At:

@@ -95,7 +95,8 @@ def choose_geometry(
     for name in names:
         seen = some
         if name != own:
-            other = replace(pipe, backbone=pipe.backbone.looking(name))
+            pooled = tuple(tap for tap in pipe.taps if tap.pooled)  # a flow is not compared
+            other = replace(pipe, backbone=pipe.backbone.looking(name), taps=pooled)
             seen = compute(some.examples, other, progress)
             counts = counts.plus(seen.counts)
         rows = _rows(seen, pipe, stages)

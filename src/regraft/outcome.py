@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regraft.choose import Choice
 from regraft.data import Dataset
-from regraft.model import Model, score
+from regraft.model import Model
 from regraft.parts import Parts
 from regraft.prepare import Ready
+from regraft.training import Training
+
+if TYPE_CHECKING:
+    from regraft.train.adapt import Adapted
 
 
 @dataclass
@@ -43,6 +47,8 @@ class Outcome:
         choice: stage and head.
         model: what came of it.
         asked: settings that nothing else tells, by their names in `run.toml`.
+        training: how stages were trained, None if none were.
+        made: what that made.
     """
 
     data: Dataset
@@ -51,23 +57,31 @@ class Outcome:
     choice: Choice
     model: Model
     asked: dict[str, Any]
+    training: Training | None = None
+    made: Adapted | None = None
 
 
-def metrics(model: Model, parts: Parts, crossed: dict[str, Any] | None) -> dict[str, Any]:
+def metrics(
+    model: Model,
+    parts: Parts,
+    crossed: dict[str, Any] | None,
+    scored: dict[str, Any] | None,
+) -> dict[str, Any]:
     """What the bundle says of how good the model is: facts of the data, no clock."""
     held = model.head.validation
     told = {
         "train": {"n": len(parts.pool.examples)},
         "validation": held and held.json(),
-        "test": score(model, parts.test) if parts.test.examples else None,
+        "test": scored,
         "test_part": parts.kind,
     }
     return told | ({"cross_validation": crossed} if crossed else {})
 
 
-def settings(outcome: Outcome) -> dict[str, Any]:
+def repeated(outcome: Outcome) -> dict[str, Any]:
     """What repeats the run to the same bytes: nothing is left to be chosen."""
     pipe, info, asked = outcome.ready.pipe, outcome.ready.pipe.info, outcome.asked
+    trained = outcome.training.settings() if outcome.training else {}
     return {
         "data": outcome.data.root,
         "test": outcome.test.root if outcome.test else "",
@@ -90,7 +104,7 @@ def settings(outcome: Outcome) -> dict[str, Any]:
         "precision": pipe.precision,
         "threads": pipe.threads,
         "seed": outcome.model.seed,
-    }
+    } | trained
 
 
 def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
@@ -109,6 +123,7 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
         "why": outcome.choice.why,
         "classes": list(ready.parts.classes),
         **outcome.model.metrics,
+        **({"training": _training(outcome)} if outcome.training else {}),
         "audit": ready.audit.json(),
         "engine": outcome.model.features["engine"],
         "seconds": seconds,
@@ -116,6 +131,13 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory_bytes(),
         "cache": features.counts.json(),
     }
+
+
+def _training(outcome: Outcome) -> dict[str, Any]:
+    """How stages were trained, and what came of it."""
+    assert outcome.training is not None
+    assert outcome.made is not None
+    return {"plan": outcome.training.name} | outcome.made.json()
 
 
 def peak_memory_bytes() -> int:

@@ -5,36 +5,33 @@ find ─► prepare (features, audit, parts, geometry) ─► choose stage and h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regraft import choose
-from regraft.auditing import check_most_bad
+from regraft import choose, plans
+from regraft.asked import check_geometry, check_options, every_stage, stage_names
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.cross import cross_validate, parse
 from regraft.data import Dataset
 from regraft.data.sources import labelled
-from regraft.errors import OptionError, did_you_mean
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
-from regraft.heads import HEADS
 from regraft.heads.sums import Sums
-from regraft.inputs import GEOMETRIES
 from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
-from regraft.outcome import Clock, Outcome, metrics, report, settings
-from regraft.parts import Parts, numbers
+from regraft.outcome import Clock, Outcome, metrics, repeated, report
+from regraft.parts import Parts, numbers, with_validation
 from regraft.pipeline import Pipeline, pipeline, tap_name
+from regraft.plans import Phase, Recipe
 from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
+from regraft.training import Training, Watch, model_of, one_stage, tested, train_parts
 
-DEPTHS = ("auto", "all", "at")
-MOST_SEED = 2**53  # a bundle is JSON, whose readers may hold larger numbers only roughly
 Say = Callable[[str], None]
 
 
@@ -105,8 +102,14 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     depths: str = "auto",
+    plan: str | Sequence[Phase] = "probe",
+    recipe: Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    unfinished: Path | None = None,
+    log: str = "",
     say: Say | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Adapt a backbone to labelled data.
 
@@ -141,8 +144,16 @@ def fit(
         seed: decides splits, folds and random features.
         depths: 'all' computes every stage in the pass, 'at' only those that `at` names, 'auto'
             what `at` needs. It decides the last bits of the features, so run.toml keeps it.
+        plan: the name of a plan (`regraft.plans.PLANS`), or phases of one's own.
+        recipe: what holds for all phases that train; its defaults if None.
+        settings: fields of the phases, of the recipe or of the named plan by name, as
+            `regraft fit DATA lr=1e-4` has them; they win over `recipe`.
+        unfinished: a folder for checkpoints while stages are trained: a training that was stopped
+            goes on from there. It is the caller's to remove. Nothing is kept if None.
+        log: 'tensorboard:DIR' or 'mlflow:URI' to write each epoch's numbers there too.
         say: called with one line per finding.
         progress: called with (images done, images in all).
+        watch: called after each epoch with plain data, see `regraft.train.loop`.
 
     Raises:
         RegraftError: in one sentence, if any of it cannot be used.
@@ -153,6 +164,8 @@ def fit(
     check_geometry(geometry)
     dealt = None if folds is None else parse(folds)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
+    planned = plans.planned(plan, recipe, settings)
+    at = planned.at(at)
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
     tell(_found(found, other))
@@ -160,17 +173,27 @@ def fit(
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
     names = stage_names(net, at)
+    training = None
+    if planned.trains:
+        place = one_stage(net, names, folds is not None)
+        phases = planned.resolved(net.info, place)
+        training = Training(planned.name, phases, planned.recipe, place, unfinished, log)
+        training = replace(training, watch=watch) if watch else training
     stages = every_stage(net) if names is None or depths == "all" else names
     taps = [Tap(net.index(name), True) for name in stages]
 
     def pipe_of(net: Backbone) -> Pipeline:
-        return pipeline(
-            net, taps, device=device, engine=engine, precision=precision, threads=threads
+        flows = training.taps() if training else []
+        made = pipeline(
+            net, [*taps, *flows], device=device, engine=engine, precision=precision, threads=threads
         )
+        return replace(made, keep_row=training is not None and training.keep_row())
 
     hold_out = dealt is None
     wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad, near)
     ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
+    if training:
+        ready = replace(ready, parts=with_validation(ready.parts, planned.recipe.val, seed))
     parts, pipe = ready.parts, ready.pipe
     counts = ready.found.all.counts
     ways = len(ready.geometry.tried)
@@ -178,28 +201,16 @@ def fit(
     tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache{told}")
 
     tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
-    place = "auto" if names is None else "+".join(names)
-    how: dict[str, Any] = {"at": place, "head": head, "seed": seed, "balance": balance}
+    place_of = at if names is None else "+".join(names)
+    how: dict[str, Any] = {"at": place_of, "head": head, "seed": seed, "balance": balance}
     crossed = None
     if dealt:
-        dealt = replace(dealt, at=dealt.at or place, head=dealt.head or head)
+        dealt = replace(dealt, at=dealt.at or place_of, head=dealt.head or head)
         crossed = cross_validate(parts, tap_of, dealt=dealt, seed=seed, balance=balance, say=tell)
         clock.lap("folds")
-    choice = _choose(parts, tap_of, **how)
+    choice = _choose(parts, tap_of, validate=training is None, **how)
     clock.lap("head")
     tell(choice.why)
-    trained = frozenset(parts.pool.digests)
-    model = Model(
-        pipe.backbone,
-        choice.at,
-        choice.fitted,
-        parts.classes,
-        {},
-        pipe.facts(),
-        seed,
-        trained=trained,
-    )
-    model = replace(model, metrics=metrics(model, parts, crossed))
     asked = {
         "weights": weights or "",
         "depths": "all" if len(stages) == len(net.info.stages) else "at",
@@ -209,65 +220,34 @@ def fit(
         "most_bad": float(most_bad),
         "near": near,
     }
-    outcome = Outcome(found, other, ready, choice, model, asked)
+    made = None
+    if training:
+        facts = asked | {"backbone": net.info.digest, "at": place_of, "head": head}
+        training, made = train_parts(
+            training, parts, pipe, choice,
+            asked=facts, seed=seed, balance=balance, say=tell, progress=progress,
+        )  # fmt: skip
+        clock.lap("training")
+        model = model_of(training, made, parts, choice, pipe, seed)
+    else:
+        model = Model(
+            pipe.backbone,
+            choice.at,
+            choice.fitted,
+            parts.classes,
+            {},
+            pipe.facts(),
+            seed,
+            trained=frozenset(parts.pool.digests),
+        )
+    scored = tested(model, parts, made)
+    model = replace(model, metrics=metrics(model, parts, crossed, scored))
+    outcome = Outcome(found, other, ready, choice, model, asked, training, made)
     tried = [one.json() for one in choice.table]
     both = ready.found
     rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
     sums = partial(kept_sums, model, parts)
-    return Run(model, report(outcome, clock), settings(outcome), tried, rows, sums)
-
-
-def check_options(head: str, depths: str, seed: int, balance: float, most_bad: float) -> None:
-    """Refuse what can be refused before anything is read.
-
-    Raises:
-        OptionError: a value that the option cannot have.
-    """
-    known = ("auto", *HEADS)
-    if head not in known:
-        raise OptionError(
-            f"--head must be one of {', '.join(known)}, got '{head}'." + did_you_mean(head, known)
-        )
-    if seed < 0:
-        raise OptionError(f"--seed must be 0 or more, got {seed}.")
-    if seed > MOST_SEED:
-        raise OptionError(f"--seed must be at most {MOST_SEED}, got {seed}.")
-    if depths not in DEPTHS:
-        raise OptionError(f"depths must be one of {', '.join(DEPTHS)}, got '{depths}'.")
-    if not 0.0 <= balance <= 1.0:
-        raise OptionError(f"--balance must be a share from 0 to 1, got {balance}.")
-    check_most_bad(most_bad)
-
-
-def check_geometry(geometry: str) -> None:
-    """Refuse what is none, before anything is read; '' is what other modalities have.
-
-    Raises:
-        OptionError: there is no such geometry.
-    """
-    known = ("auto", *GEOMETRIES)
-    if geometry and geometry not in known:
-        raise OptionError(
-            f"--geometry must be one of {', '.join(known)}, got '{geometry}'."
-            + did_you_mean(geometry, known)
-        )
-
-
-def every_stage(net: Backbone) -> list[str]:
-    """The names of all stages, in order."""
-    return [stage.name for stage in net.info.stages]
-
-
-def stage_names(net: Backbone, at: str) -> list[str] | None:
-    """The stages that `at` names, in their order; None for 'auto'.
-
-    Raises:
-        CutError: there is no such stage.
-    """
-    if at == "auto":
-        return None
-    indices = sorted({net.index(name) for name in at.split("+")})
-    return [net.info.stages[i].name for i in indices]
+    return Run(model, report(outcome, clock), repeated(outcome), tried, rows, sums)
 
 
 def _found(found: Dataset, other: Dataset | None) -> str:
@@ -282,10 +262,13 @@ def _found(found: Dataset, other: Dataset | None) -> str:
     )
 
 
-def _choose(parts: Parts, taps: dict[str, str], **how: Any) -> choose.Choice:
-    """Stage and head, chosen on the validation part or by leaving rows out."""
+def _choose(parts: Parts, taps: dict[str, str], *, validate: bool, **how: Any) -> choose.Choice:
+    """Stage and head, chosen on the validation part or by leaving rows out.
+
+    Where stages are trained the validation part is theirs: the head must not learn from it.
+    """
     held = None
-    if parts.val.examples:
+    if parts.val.examples and validate:
         rows = {name: parts.val.rows[tap] for name, tap in taps.items()}
         held = (rows, numbers(parts.val, parts.classes))
     return choose.choose(

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import choose
+from regraft.asked import DEPTHS, every_stage, stage_names
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.backbones.resolve import resolve
@@ -31,7 +32,6 @@ from regraft.features import compute
 from regraft.heads.rows import Rows
 from regraft.model import features_of
 from regraft.pipeline import Pipeline, pipeline, tap_name
-from regraft.run import DEPTHS, every_stage, stage_names
 
 need_extra("sklearn", "sklearn", "regraft.sklearn")
 

@@ -27,6 +27,7 @@ def create(
     *,
     classes: bool = False,
     options: dict[str, Any] | None = None,
+    seed: int = SEED,
 ) -> Loaded:
     """The network `name` of timm, by default with random weights that are always the same.
 
@@ -35,6 +36,7 @@ def create(
         size: (height, width) in pixels, or None for its own.
         classes: with the source's classifier instead of none.
         options: for `timm.create_model`.
+        seed: of random weights.
 
     Raises:
         BackboneError: the family cannot be had at this size, or is not for colour images.
@@ -46,7 +48,7 @@ def create(
     if size is not None and config is not None and config.fixed_input_size:
         options["img_size"] = size
     with torch.random.fork_rng(devices=[]), _nothing_missing(name, options):
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         try:
             model = timm.create_model(name, **options)
         except (TypeError, ValueError, AssertionError) as problem:

@@ -10,6 +10,7 @@ OPTIMIZERS = ("adamw", "sgd")
 CLASS_WEIGHTS = ("none", "auto")
 BATCH_NORM = ("keep", "update")
 AMP = ("auto", "f32", "bf16")
+KEEP = ("auto", "full", "half", "live")
 MEMORY = ("auto", "contiguous", "channels_last")
 
 
@@ -48,4 +49,6 @@ class Recipe:
     val: float = setting(0.15, "Share of the training rows to validate on, where none are given.")  # type: ignore[assignment]
     amp: str = setting("auto", "Numbers to train in: f32, bf16, or auto to measure two batches.")  # type: ignore[assignment]
     memory: str = setting("auto", "contiguous, channels_last, or auto to measure two batches.")  # type: ignore[assignment]
-    live: bool = setting(False, "Keep nothing below the cut: compute it in every epoch.")  # type: ignore[assignment]
+    keep: str = setting(  # type: ignore[assignment]
+        "auto", "How flows are kept: full, half (precision), live (not at all), or auto by the disk."
+    )

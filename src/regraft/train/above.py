@@ -1,6 +1,6 @@
 """What is trained: the stages above the cut, the pool, and the head, as one module.
 
-    flow at stage `start` ─► stages[start:] ─► pool ─► head ─► logits
+flow at stage `start` ─► stages[start:] ─► pool ─► head ─► logits
 """
 
 from __future__ import annotations

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regraft.flows import Flows
 from regraft.plans import Phase, Recipe
 from regraft.train.above import Above
+
+if TYPE_CHECKING:
+    from regraft.flows import Flows
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -58,11 +60,12 @@ class Job:
         train: rows to learn from.
         val: rows to choose on.
         n_classes: K.
+        solved: whether the head is a solved one, so that there is something to keep.
         seed: of the order of rows, views, dropout and mixing.
         device: where to compute.
         amp: 'f32' or 'bf16'.
         memory: 'contiguous' or 'channels_last'.
-        guards: what holds the weights near where they were.
+        guards: makes what holds the weights of a phase near where they were.
         trained: for each phase the names of the parameters that it trains.
     """
 
@@ -73,10 +76,11 @@ class Job:
     val: Part
     n_classes: int
     seed: int
+    solved: bool = False
     device: str = "cpu"
     amp: str = "f32"
     memory: str = "contiguous"
-    guards: tuple[Guard, ...] = ()
+    guards: Callable[[Job, int], tuple[Guard, ...]] = lambda job, phase: ()
     trained: tuple[tuple[str, ...], ...] = field(default=())
 
     def send(self, batch: tuple[np.ndarray, ...]) -> Any:
@@ -98,6 +102,4 @@ class Job:
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
-        return torch.autocast(
-            self.device.split(":")[0], torch.bfloat16, enabled=self.amp == "bf16"
-        )
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.amp == "bf16")

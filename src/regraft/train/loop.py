@@ -1,6 +1,6 @@
 """A plan from its first phase to its last, top to bottom.
 
-    phase ─► epoch ─► steps ─► validation ─► better? kept : patience ─► next phase from the best
+phase ─► epoch ─► steps ─► validation ─► better? kept : patience ─► next phase from the best
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 
 from regraft.errors import TrainingError
 from regraft.plans import Phase
-from regraft.train import draw, ema, loss, optim, rates, speed
+from regraft.train import draw, ema, loss, memory, optim, rates
 from regraft.train.job import Job, Watch
 from regraft.train.score import Score, score
 from regraft.train.state import Keeper, Place, State, Tensors
@@ -60,7 +60,8 @@ def train(job: Job, keeper: Keeper, watch: Watch) -> Trained:
         before = job.above.snapshot()
         state = keeper.found() or _begin(job)
         while state.place.phase < len(job.plan) and not state.place.stopped:
-            _Phase(job, state, keeper, watch).run()
+            if not job.plan[state.place.phase].solve:
+                _Phase(job, state, keeper, watch).run()
             _next_phase(state)
         job.above.restore(state.best)
         job.above.eval()
@@ -72,7 +73,7 @@ def _begin(job: Job) -> State:
     """The state before the first step; what is there already is the best so far."""
     now = job.above.snapshot()
     place = Place(parts=job.recipe.accumulate)
-    first = score(job, job.val, job.plan[0].cut)  # type: ignore[arg-type]
+    first = score(job, job.val, min(job.val.flows))
     place.best = {"phase": -1, "epoch": 0} | first.json()
     return State(place, now, {name: t.clone() for name, t in now.items()}, {})
 
@@ -104,8 +105,11 @@ class _Phase:
         self.cut = int(self.phase.cut)
         self.steps = -(-len(job.train) // job.recipe.batch)
         self.parameters = self._open()
+        self.guards = job.guards(job, self.number)
         rate_of = rates.rates(job.above.stage_of(), self.phase, job.above.at + 1)
-        self.optimizer = optim.optimizer(self.parameters, rate_of, job.recipe, self.phase)
+        # L2-SP pulls towards the weights before in the place of a pull towards 0.
+        recipe = replace(job.recipe, weight_decay=0.0) if job.recipe.l2sp else job.recipe
+        self.optimizer = optim.optimizer(self.parameters, rate_of, recipe, self.phase)
         self.base = [group["lr"] for group in self.optimizer.param_groups]
         self.mean = ema.Ema(self.parameters, job.recipe.ema) if job.recipe.ema else None
         if state.more:
@@ -165,13 +169,12 @@ class _Phase:
         def attempt(parts: int) -> float:
             self.optimizer.zero_grad(set_to_none=True)
             torch.manual_seed(seed)
-            value, _ = forward_backward(job, batch, self.cut, self.loss, seed, parts)
-            return value
+            return forward_backward(job, batch, self.cut, self.loss, self.guards, seed, parts)
 
-        value, self.place.parts = speed.fit_in_memory(attempt, self.place.parts, len(batch.rows))
+        value, self.place.parts = memory.fit_in_memory(attempt, self.place.parts, len(batch.rows))
         if not np.isfinite(value):
             return value
-        for guard in job.guards:
+        for guard in self.guards:
             value += guard.pull()
         norm = optim.clip(self.parameters.values(), job.recipe.clip)
         if not np.isfinite(norm):
@@ -209,16 +212,11 @@ class _Phase:
     def _validate(self, seconds: float) -> None:
         """Score this epoch's weights, and keep them if none were better."""
         job, place = self.job, self.place
-        held = self.mean.swapped() if self.mean is not None else None
-        if held is not None:
-            held.__enter__()
-        found = score(job, job.val, self.cut)
-        better = found.log_loss < place.best["log_loss"]
-        if better:
-            self.state.best = job.above.snapshot()
-            place.best = {"phase": self.number, "epoch": place.epoch + 1} | found.json()
-        if held is not None:
-            held.__exit__(None, None, None)
+        with self.mean.swapped() if self.mean else nullcontext():
+            found = score(job, job.val, self.cut)
+            if found.log_loss < place.best["log_loss"]:
+                self.state.best = job.above.snapshot()
+                place.best = {"phase": self.number, "epoch": place.epoch + 1} | found.json()
         place.since = 0 if found.log_loss < place.phase_best else place.since + 1
         place.phase_best = min(place.phase_best, found.log_loss)
         self._tell(found, seconds)

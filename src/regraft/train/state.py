@@ -1,7 +1,7 @@
 """Where a training is, on disk: whole or not at all, and never a pickle.
 
-    <out>.unfinished/started.json            what was asked, what was chosen, which rows
-    <out>.unfinished/checkpoint.safetensors  place in the plan, weights now and best, optimizer
+<out>.unfinished/started.json            what was asked, what was chosen, which rows
+<out>.unfinished/checkpoint.safetensors  place in the plan, weights now and best, optimizer
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import xxhash
 
-from regraft.errors import TrainingError
 from regraft.files import reason, whole_file
 
 log = logging.getLogger("regraft")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.train import draw
-from regraft.train.job import Job
+from regraft.train.job import Guard, Job
 from regraft.train.mix import mix
 
 #: From logits (B, K) and targets, (B,) classes or (B, K) shares, to the mean loss of the rows.
@@ -37,31 +37,41 @@ class Batch:
         if parts <= 1:
             return [self]
         places = np.array_split(np.arange(len(self.rows)), min(parts, len(self.rows)))
-        return [
-            Batch(self.rows[p], self.views[p], tuple(a[p] for a in self.flows)) for p in places
-        ]
+        return [Batch(self.rows[p], self.views[p], tuple(a[p] for a in self.flows)) for p in places]
 
 
 def forward_backward(
-    job: Job, batch: Batch, cut: int, loss: Loss, seed: int, parts: int
-) -> tuple[float, torch.Tensor]:
-    """Add the gradient of a batch's mean loss to the parameters.
+    job: Job,
+    batch: Batch,
+    cut: int,
+    loss: Loss,
+    guards: Sequence[Guard],
+    seed: int,
+    parts: int,
+) -> float:
+    """Add the gradient of a batch's mean loss to the parameters; the mean loss.
 
-    Returns:
-        The mean loss, and the logits of the first part (detached), for messages.
+    Args:
+        job: what is trained.
+        batch: on what.
+        cut: the stage that the batch's flow goes into.
+        loss: of logits and targets.
+        guards: that add to the loss.
+        seed: of dropout and mixing.
+        parts: that the batch is computed in.
     """
-    total, first = 0.0, None
+    total = 0.0
     for number, piece in enumerate(batch.split(parts)):
         share = len(piece.rows) / len(batch.rows)
-        value, logits = _loss(job, piece, cut, loss, seed + number)
+        value = _loss(job, piece, cut, loss, guards, seed + number)
         torch.autograd.backward(value * share)
         total += float(value.detach()) * share
-        first = logits.detach() if first is None else first
-    assert first is not None
-    return total, first
+    return total
 
 
-def _loss(job: Job, piece: Batch, cut: int, loss: Loss, seed: int) -> tuple[Any, Any]:
+def _loss(
+    job: Job, piece: Batch, cut: int, loss: Loss, guards: Sequence[Guard], seed: int
+) -> torch.Tensor:
     recipe, above = job.recipe, job.above
     flow: Any = job.send(piece.flows)
     target = torch.from_numpy(job.train.labels[piece.rows]).to(job.device)
@@ -70,17 +80,15 @@ def _loss(job: Job, piece: Batch, cut: int, loss: Loss, seed: int) -> tuple[Any,
     if recipe.mixup or recipe.cutmix:
         layout = above.layout_at(cut)
         random = torch.Generator().manual_seed(seed)
-        flow, target = mix(
-            flow, target, job.n_classes, random, layout, recipe.mixup, recipe.cutmix
-        )
+        flow, target = mix(flow, target, job.n_classes, random, layout, recipe.mixup, recipe.cutmix)
     with job.autocast():
         features = above.features(flow, cut, prepared=True)
         logits = above.score(features)
     value = loss(logits.float(), target)
-    for guard in job.guards:
+    for guard in guards:
         extra = guard.loss(features, piece.rows, piece.views)
         value = value if extra is None else value + extra
-    return value, logits
+    return value
 
 
 def seeded(job: Job, phase: int, epoch: int, step: int) -> int:

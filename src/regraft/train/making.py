@@ -1,0 +1,185 @@
+"""The pieces of a training, in order: flows, module, what each phase trains, how to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from regraft.backbones.info import Tap
+from regraft.errors import OptionError
+from regraft.features import Features, Progress
+from regraft.flows import flows
+from regraft.heads.fitted import FittedHead
+from regraft.heads.layers import Layers
+from regraft.parts import Parts, numbers
+from regraft.pipeline import Pipeline, tap_name
+from regraft.plans import Phase, Recipe
+from regraft.train import adapters, drop, finder, head, names, speed
+from regraft.train.above import HEAD, Above
+from regraft.train.guards import guards
+from regraft.train.job import Job, Part
+from regraft.train.scratch import random_tensors
+
+Say = Callable[[str], None]
+
+
+class Making:
+    """Makes a `Job`.
+
+    Attributes:
+        parts: of the data.
+        layers: the head's layers as training began with them.
+        plain: every tensor before training, by its name in the original network.
+    """
+
+    layers: Layers
+    plain: dict[str, torch.Tensor]
+
+    def __init__(
+        self,
+        parts: Parts,
+        pipe: Pipeline,
+        plan: tuple[Phase, ...],
+        recipe: Recipe,
+        at: int,
+        seed: int,
+        say: Say,
+        progress: Progress | None,
+    ) -> None:
+        self.parts, self.pipe, self.say, self.progress = parts, pipe, say, progress
+        self.plan, self.recipe, self.at, self.seed = plan, recipe, at, seed
+        self.cuts = tuple(sorted({int(phase.cut) for phase in plan if not phase.solve}))
+
+    def job(self, solved: FittedHead | None) -> Job:
+        """Everything that training needs, on its device.
+
+        Args:
+            solved: the head to begin with; None to begin afresh.
+        """
+        if self.recipe.batch > len(self.parts.train.examples):
+            raise OptionError(
+                f"batch must be at most the number of training rows "
+                f"({len(self.parts.train.examples)}), got {self.recipe.batch}."
+            )
+        train_part = self.part(self.parts.train, views=True, cuts=self.cuts)
+        val_part = self.part(self.parts.val, views=False, cuts=self.cuts)
+        above = self._above(solved)
+        self.plain = above.snapshot()
+        trained = self._open(above)
+        above.to(self.pipe.device)
+        job = Job(
+            above,
+            self.plan,
+            self.recipe,
+            train_part,
+            val_part,
+            len(self.parts.classes),
+            self.seed,
+            solved=solved is not None,
+            device=self.pipe.device,
+            trained=trained,
+        )
+        return self._rated(self._fastest(self._guarded(job)))
+
+    def part(self, features: Features, *, views: bool, cuts: Sequence[int]) -> Part:
+        """The flows of one part of the data at some cuts, with augmented views where asked."""
+        labels = numbers(features, self.parts.classes) if features.examples else np.empty(0, int)
+        ids = [example.id for example in features.examples]
+        if not features.examples:
+            return Part({}, labels, ids)
+        recipe = self.recipe
+        made = flows(
+            features,
+            self.pipe,
+            cuts,
+            augment=recipe.augment if views else "",
+            views=recipe.views if views else 0,
+            seed=self.seed,
+            keep=recipe.keep,
+            progress=self.progress,
+        )
+        if views:
+            if made.why:
+                self.say(made.why)
+            self.recipe = replace(recipe, keep=made.keep, views=made.views)
+        return Part(made.flows, labels, ids)
+
+    def trained_numbers(self, job: Job) -> int:
+        """How many numbers some phase trains."""
+        return self._count
+
+    def _rows(self) -> Any:
+        """The pooled features (N, D) of the training rows at `at`."""
+        return self.parts.train.rows[tap_name(Tap(self.at, True))]
+
+    def _above(self, solved: FittedHead | None) -> Above:
+        scratch = any(phase.scratch for phase in self.plan)
+        if solved is not None:
+            self.layers = head.solved(solved, self._rows())
+        else:
+            rows = None if scratch else self._rows()
+            self.layers = head.fresh(self._rows().shape[1], len(self.parts.classes), rows)
+        above = Above(self.pipe.backbone, self.cuts[0], self.at, self.layers)
+        if scratch:
+            random = random_tensors(self.pipe.backbone, self.seed)
+            above.restore({n: random.get(n, t) for n, t in above.tensors().items()})
+        above.keep_statistics = self.recipe.batch_norm == "keep" and not scratch
+        above.recompute = self.recipe.checkpoint
+        above.dropout = self.recipe.dropout
+        return above
+
+    def _open(self, above: Above) -> tuple[tuple[str, ...], ...]:
+        """What each phase trains, by name; adapters and drop paths are put in."""
+        if self.recipe.drop_path:
+            drop.drop_paths(above.stages, self.recipe.drop_path)
+        found: list[tuple[str, ...]] = []
+        for phase in self.plan:
+            found.append(() if phase.solve else self._names(above, phase))
+        sizes = {n: p.numel() for n, p in above.parameters_by_name().items()}
+        self._count = sum(sizes[name] for name in set().union(*found))
+        return tuple(found)
+
+    def _names(self, above: Above, phase: Phase) -> tuple[str, ...]:
+        stages = above.stages[int(phase.cut) - above.first :]
+        own = [n for n in above.parameters_by_name() if n.startswith(HEAD)]
+        if phase.adapter:
+            return (*adapters.apply(stages, phase, self.seed), *own)
+        return tuple(names.choose(stages, phase.only, own))
+
+    def _guarded(self, job: Job) -> Job:
+        recipe = self.recipe
+        if not (recipe.l2sp or recipe.ewc or recipe.lwf):
+            return job
+
+        def make(job: Job, phase: int) -> Any:
+            return guards(job, self.pipe.backbone, phase, self.plain, self.say)
+
+        return replace(job, guards=make)
+
+    def _fastest(self, job: Job) -> Job:
+        """With the precision and memory format that two batches showed to be fastest."""
+        recipe = self.recipe
+        amp, memory = recipe.amp, recipe.memory
+        if "auto" in (amp, memory):
+            found = speed.fastest(job, amp, memory)
+            self.say(found.why)
+            amp, memory = found.amp, found.memory
+        self.recipe = replace(recipe, amp=amp, memory=memory)
+        if memory == "channels_last":
+            job.above.to(memory_format=torch.channels_last)
+        return replace(job, amp=amp, memory=memory, recipe=self.recipe)
+
+    def _rated(self, job: Job) -> Job:
+        """With a rate found for each phase that has none."""
+        plan = list(job.plan)
+        for number, phase in enumerate(plan):
+            if not phase.solve and phase.lr == 0.0:
+                rate = finder.rate_of(job, number)
+                self.say(f"phase {number + 1}: learning rate {rate:.2g}, found by a sweep")
+                plan[number] = replace(phase, lr=rate)
+        self.plan = tuple(plan)
+        return replace(job, plan=self.plan)

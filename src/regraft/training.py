@@ -1,0 +1,221 @@
+"""Training as a part of a fit: from the parts of the data to a model whose stages have learned.
+
+plan (phases, recipe) ─► flows beside the features ─► head solved ─► regraft.train ─► model
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regraft.backbones import Backbone
+from regraft.backbones.info import Tap
+from regraft.choose import Choice
+from regraft.errors import OptionError
+from regraft.evaluate import evaluate
+from regraft.features import Progress
+from regraft.model import Model, score
+from regraft.parts import Parts
+from regraft.pipeline import Pipeline
+from regraft.plans import Phase, Recipe
+
+if TYPE_CHECKING:
+    from regraft.train.adapt import Adapted
+
+Say = Callable[[str], None]
+Watch = Callable[[dict[str, Any]], None]
+
+
+def _quiet(event: dict[str, Any]) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a fit trains, resolved.
+
+    Attributes:
+        name: of the plan.
+        plan: phases whose cuts are numbers.
+        recipe: what holds for all of them.
+        at: index of the stage that the head reads.
+        unfinished: where its state is kept while it runs; None keeps none.
+        log: 'tensorboard:DIR' or 'mlflow:URI', '' for none.
+        watch: called once per epoch with plain data.
+    """
+
+    name: str
+    plan: tuple[Phase, ...]
+    recipe: Recipe
+    at: int
+    unfinished: Path | None = None
+    log: str = ""
+    watch: Watch = _quiet
+
+    @property
+    def cuts(self) -> list[int]:
+        """The cuts at which something is trained, lowest first."""
+        return sorted({int(phase.cut) for phase in self.plan if not phase.solve})
+
+    @property
+    def solves(self) -> bool:
+        """Whether the head is solved in closed form first."""
+        return any(phase.solve for phase in self.plan)
+
+    def taps(self) -> list[Tap]:
+        """The flows that the first pass keeps beside the features."""
+        if self.recipe.keep == "live":
+            return []
+        return [Tap(cut - 1, False) for cut in self.cuts if cut > 0]
+
+    def keep_row(self) -> bool:
+        """Whether that pass keeps the decoded rows, which are the flow into stage 0."""
+        return self.cuts[0] == 0 and self.recipe.keep != "live"
+
+    def settings(self) -> dict[str, Any]:
+        """What run.toml holds of it: the recipe's fields by name, and the phases as tables."""
+        return (
+            {"plan": self.name}
+            | asdict(self.recipe)
+            | {"phases": [asdict(phase) for phase in self.plan]}
+        )
+
+    def asked(self) -> dict[str, Any]:
+        """Plain data: the phases and the recipe."""
+        return {
+            "plan": self.name,
+            "phases": [asdict(phase) for phase in self.plan],
+            "recipe": asdict(self.recipe),
+        }
+
+
+def train_parts(
+    training: Training,
+    parts: Parts,
+    pipe: Pipeline,
+    choice: Choice,
+    *,
+    asked: dict[str, Any],
+    seed: int,
+    balance: float,
+    say: Say,
+    progress: Progress | None,
+) -> tuple[Training, Adapted]:
+    """Train on the parts; what was left to be measured is settled in the training returned.
+
+    Args:
+        training: the plan.
+        parts: with validation rows.
+        pipe: what made their features.
+        choice: the head, solved on the training rows.
+        asked: every other setting of the fit, as plain data.
+        seed: of everything random.
+        balance: 0..1, see `regraft.heads.fitted.fit_head`.
+        say: called with one line per finding.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        RegraftError: in one sentence, if it cannot be done.
+    """
+    from regraft.train.adapt import Wanted, adapt
+    from regraft.train.logs import sink
+    from regraft.train.started import begin, note
+    from regraft.train.state import Keeper
+
+    every = asked | training.asked() | {"seed": seed, "balance": balance}
+    plain = json.loads(json.dumps(every))
+    rows = {
+        e.id: d
+        for part in (parts.pool, parts.test)
+        for e, d in zip(part.examples, part.digests, strict=True)
+    }
+    chosen = begin(training.unfinished, plain, rows)
+    settled = settle(training, chosen) if chosen else training
+    wanted = Wanted(
+        settled.plan,
+        settled.recipe,
+        training.at,
+        choice.fitted if training.solves else None,
+        balance,
+        seed,
+    )
+
+    def chose(plan: tuple[Phase, ...], recipe: Recipe) -> None:
+        nonlocal settled
+        settled = replace(settled, plan=plan, recipe=recipe)
+        held = {"phases": [asdict(p) for p in plan], "recipe": asdict(recipe)}
+        note(training.unfinished, plain, rows, held)
+
+    with sink(training.log, settled.name) as log:
+
+        def watch(event: dict[str, Any]) -> None:
+            log(event)
+            training.watch(event)
+
+        made = adapt(parts, pipe, wanted, Keeper(training.unfinished), say, watch, chose, progress)
+    return settled, made
+
+
+def settle(training: Training, chosen: dict[str, Any]) -> Training:
+    """The training with what an earlier attempt chose by measuring."""
+    plan = tuple(Phase(**phase) for phase in chosen["phases"])
+    return replace(training, plan=plan, recipe=Recipe(**chosen["recipe"]))
+
+
+def model_of(
+    training: Training,
+    made: Adapted,
+    parts: Parts,
+    choice: Choice,
+    pipe: Pipeline,
+    seed: int,
+) -> Model:
+    """The model that training made, without its metrics."""
+    told = {
+        "name": training.name,
+        "phases": [asdict(phase) for phase in training.plan],
+        "recipe": asdict(training.recipe),
+    }
+    return Model(
+        made.backbone,
+        choice.at,
+        made.head,
+        parts.classes,
+        {},
+        pipe.facts(),
+        seed,
+        trained=frozenset(parts.pool.digests),
+        plan=told,
+    )
+
+
+def tested(model: Model, parts: Parts, made: Adapted | None) -> dict[str, Any] | None:
+    """Scores on the test rows; None without any."""
+    if not parts.test.examples:
+        return None
+    if made is None or made.test is None:
+        return score(model, parts.test)
+    labels = [example.label or "" for example in parts.test.examples]
+    return evaluate(made.test, labels, parts.classes).json()
+
+
+def one_stage(net: Backbone, at: list[str] | None, folds: bool) -> int:
+    """The index of the one stage that the head of a plan that trains reads.
+
+    Raises:
+        OptionError: several stages, or one that is still to be chosen, or folds.
+    """
+    if folds:
+        raise OptionError(
+            "--folds measures plans that solve a head (probe, early); for a plan that trains use "
+            "'regraft compare --seeds'."
+        )
+    if at is None or len(at) != 1:
+        raise OptionError(
+            "--at must name one stage for a plan that trains; 'auto' and several joined are for "
+            "the plan probe."
+        )
+    return net.index(at[0])
