@@ -80,15 +80,11 @@ def _backbone(config: dict[str, Any]) -> list[str]:
 
 
 def _carried(config: dict[str, Any]) -> str:
-    tuned, backbone = config.get("tuned"), config["backbone"]
-    if tuned is None:
+    if "tuned" not in config:
         return "Frozen weights carry what their source data held, bias included."
-    whole = {stage["name"] for stage in backbone["stages"] if stage["parameters"]}
-    if whole <= set(tuned["stages"]):
-        return "Trained weights carry what their data held, bias included."
     return (
-        "Frozen weights carry what their source data held, bias included, and trained ones what "
-        "this data held."
+        "The weights carry what the data held that they learned from, before and here, bias "
+        "included."
     )
 
 

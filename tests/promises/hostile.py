@@ -16,13 +16,14 @@ from regraft.bundle import CHECKSUMS, pretty
 from regraft.files import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "format-1"
+TRAINED = GOLDEN.with_name("format-2")
 INPUTS = GOLDEN / "inputs"
 KINDS = ("head-only", "standalone")
 
 
-def copy(kind: str, to: Path) -> Path:
-    """A sound bundle of one of `KINDS` that may be spoilt."""
-    return Path(shutil.copytree(GOLDEN / kind, to))
+def copy(kind: str, to: Path, home: Path = GOLDEN) -> Path:
+    """A sound bundle of one of `KINDS` that may be spoilt; of `TRAINED` if that is its `home`."""
+    return Path(shutil.copytree(home / kind, to))
 
 
 def reseal(folder: Path) -> None:

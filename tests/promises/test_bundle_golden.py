@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import regraft
-from regraft.bundle import CHECKSUMS, CONFIG, FORMAT, pretty
+from regraft.bundle import BACKBONE, CHECKSUMS, CONFIG, FORMAT, pretty
 from regraft.errors import BundleError
 from regraft.files import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+KINDS = {1: {"head-only", "calibrated", "standalone"}, 2: {"tuned", "standalone"}}
 BUNDLES = sorted(path.parent for path in GOLDEN.glob(f"format-*/*/{CONFIG}"))
 
 
@@ -26,7 +27,7 @@ def test_every_format_has_its_bundles() -> None:
     assert held == {f"format-{number}" for number in range(1, FORMAT + 1)}
     for number in range(1, FORMAT + 1):
         names = {path.name for path in BUNDLES if path.parent.name == f"format-{number}"}
-        assert {"head-only", "calibrated", "standalone"} <= names
+        assert names == KINDS[number]
 
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda p: f"{p.parent.name}/{p.name}")
@@ -38,6 +39,19 @@ def test_an_old_bundle_says_what_it_said(folder: Path) -> None:
         truth = expected[Path(one.file).name]
         assert one.probabilities == pytest.approx(truth, abs=1e-5)
         assert one.label == max(truth, key=truth.__getitem__)
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_saved_again_it_has_the_same_bytes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    monkeypatch.setattr("regraft.model.__version__", config["regraft"])
+    whole = (folder / BACKBONE).exists()
+    again = regraft.load(folder).save(tmp_path / "again", standalone=whole)
+    assert {p.name for p in again.iterdir()} == {p.name for p in folder.iterdir()}
+    for path in again.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
 
 
 def test_a_newer_format_is_refused_by_the_version_that_reads_it(tmp_path: Path) -> None:
