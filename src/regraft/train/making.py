@@ -163,15 +163,21 @@ class Making:
     def _fastest(self, job: Job) -> Job:
         """With the precision and memory format that two batches showed to be fastest."""
         recipe = self.recipe
-        amp, memory = recipe.amp, recipe.memory
-        if "auto" in (amp, memory):
-            found = speed.fastest(job, amp, memory)
+        asked = speed.candidates(job.device, amp=recipe.amp, memory=recipe.memory)
+        number = next(i for i, phase in enumerate(job.plan) if not phase.solve)
+        ready(job, number)
+
+        def make_step(candidate: speed.Candidate) -> speed.Step:
+            trial = replace(job, amp=candidate.amp, memory=candidate.memory)
+            return lambda batch: first_loss(trial, number, batch)
+
+        found = speed.choose(job.above, make_step, asked, job.device, job.seed)
+        if len(asked) > 1:
             self.say(found.why)
-            amp, memory = found.amp, found.memory
-        self.recipe = replace(recipe, amp=amp, memory=memory)
-        if memory == "channels_last":
+        self.recipe = replace(recipe, amp=found.amp, memory=found.memory)
+        if found.memory == "channels_last":
             job.above.to(memory_format=torch.channels_last)
-        return replace(job, amp=amp, memory=memory, recipe=self.recipe)
+        return replace(job, amp=found.amp, memory=found.memory, recipe=self.recipe)
 
     def _rated(self, job: Job) -> Job:
         """With a rate found for each phase that has none."""
@@ -183,3 +189,23 @@ class Making:
                 plan[number] = replace(phase, lr=rate)
         self.plan = tuple(plan)
         return replace(job, plan=self.plan)
+
+
+def ready(job: Job, number: int) -> None:
+    """Let the parameters of a phase have gradients, and no others."""
+    job.above.cut = int(job.plan[number].cut)
+    for name, parameter in job.above.parameters_by_name().items():
+        parameter.requires_grad_(name in job.trained[number])
+        parameter.grad = None
+    job.above.train()
+
+
+def first_loss(job: Job, number: int, batch: int) -> torch.Tensor:
+    """The mean cross entropy of batch 0, 1, … of the training rows as they come."""
+    cut, size = int(job.plan[number].cut), job.recipe.batch
+    rows = (np.arange(batch * size, (batch + 1) * size) % len(job.train)).astype(np.intp)
+    flow = job.send(job.train.flows[cut].read(rows, -1))
+    with job.autocast():
+        logits = job.above(flow, cut)
+    target = torch.from_numpy(job.train.labels[rows]).to(job.device)
+    return torch.nn.functional.cross_entropy(logits.float(), target)
