@@ -173,6 +173,11 @@ class Shelf:
         for row, key in enumerate(segment.digests):
             self._places.setdefault(key.tobytes(), (number, row))
 
+    @property
+    def bytes(self) -> int:
+        """Of all its rows."""
+        return sum(segment.bytes for segment in self._segments)
+
     def __contains__(self, digest: str) -> bool:
         return bytes.fromhex(digest) in self._places
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.cache import SEGMENT_BYTES, Rows, Shelf, trim
+from regraft.cache import SEGMENT_BYTES, Rows, Shelf, free_bytes, trim
 from regraft.data import Example, Skipped
 from regraft.data.views import View
 from regraft.engine import Session, precision
@@ -114,7 +114,11 @@ def compute(
     What was computed is kept also when the pass is interrupted. Flows that half precision cannot
     hold are kept in float32 after all, and a warning says so; see `Features.half`.
     """
-    return compute_views(examples, pipe, (pipe.view,), progress)[0]
+    try:
+        return compute_views(examples, pipe, (pipe.view,), progress)[0]
+    except TooLarge as problem:
+        log.warning("%s: flows are kept in float32", problem)
+    return compute_views(examples, replace(pipe, half=False), (pipe.view,), progress)[0]
 
 
 def compute_views(
@@ -123,18 +127,19 @@ def compute_views(
     views: Sequence[View | None],
     progress: Progress | None = None,
 ) -> list[Features]:
-    """`compute` for several views of the examples, each file read and decoded once."""
+    """`compute` for several views of the examples, each file read and decoded once.
+
+    Raises:
+        TooLarge: flows are to be halved and one is beyond what half precision holds.
+    """
     start = time.perf_counter()
     if not pipe.precision and pipe.taps:
         pipe = replace(pipe, precision=_decide(examples, pipe))
     shelves = [Shelf(digest_of(replace(pipe, view=view).key())) for view in views]
     load = Loader(pipe.info.input, pipe.threads, shelves, views)
     work = _Pass(examples, load, shelves, _Columns.of(pipe, load.looks), progress)
-    try:
-        work.run((lambda: pipe.open(pipe.precision)) if pipe.taps else None)
-    except _TooLarge as problem:
-        log.warning("%s: flows are kept in float32", problem)
-        return compute_views(examples, replace(pipe, half=False), views, progress)
+    work.make_room(pipe.row_bytes)
+    work.run((lambda: pipe.open(pipe.precision)) if pipe.taps else None)
     work.finish()
     found = [work.found(number, start) for number in range(len(views))]
     return [replace(one, precision=pipe.precision, half=bool(pipe.halved)) for one in found]
@@ -157,7 +162,7 @@ def compute_looks(
     return work.found(0, start)
 
 
-class _TooLarge(Exception):
+class TooLarge(Exception):
     """An activation is beyond what half precision holds."""
 
 
@@ -192,7 +197,7 @@ class _Columns:
         """One array per name.
 
         Raises:
-            _TooLarge: an output that is to be halved cannot be.
+            TooLarge: an output that is to be halved cannot be.
         """
         pairs = zip(self.taps, outputs, strict=True)
         kept = [halved(o, name) if name in self.halved else o for name, o in pairs]
@@ -204,13 +209,13 @@ def halved(array: np.ndarray, name: str) -> np.ndarray:
     """`array` in float16, rounded to nearest.
 
     Raises:
-        _TooLarge: a number of it is beyond 65504.
+        TooLarge: a number of it is beyond 65504.
     """
     with np.errstate(over="ignore"):
         small = array.astype(np.float16)
     if not np.isfinite(small).all():
         most = float(np.abs(array).max())
-        raise _TooLarge(f"the output {name} reaches {most:.3g}, half precision ends at 65504")
+        raise TooLarge(f"the output {name} reaches {most:.3g}, half precision ends at 65504")
     return small
 
 
@@ -253,6 +258,14 @@ class _Pass:
                 self._keep(outputs)
         finally:
             self._flush()
+
+    def make_room(self, row_bytes: int) -> None:
+        """Let the activations used longest ago go if the disk is too full for this pass."""
+        folders = [shelf.folder for shelf in self.shelves]
+        held = sum(shelf.bytes for shelf in self.shelves)
+        needed = len(self.examples) * len(folders) * row_bytes - held
+        if needed > free_bytes():
+            trim(folders, needed=needed)
 
     def finish(self) -> None:
         """Leave the cache tidy and within its limit."""

@@ -7,6 +7,7 @@ what an engine compiles once for every way of decoding and every set of wanted o
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,20 @@ class Pipeline:
     half: bool = False
     view: View | None = None
 
+    def __post_init__(self) -> None:
+        """Raises EngineError if something is to be kept that is not one array of numbers."""
+        for tap in self.taps:
+            stage = self.info.stages[tap.stage]
+            if not tap.pooled and not has_flow(stage):
+                raise EngineError(
+                    f"what leaves stage '{stage.name}' is more than one tensor ({stage.layout}) "
+                    "and cannot be kept as it flows; cut elsewhere."
+                )
+        if self.keep_row and [array.dtype.name for array in self.info.input.example()] != ["uint8"]:
+            raise EngineError(
+                f"rows of {self.info.input.modality} cannot be kept as they are; cut above 0."
+            )
+
     @property
     def info(self) -> BackboneInfo:
         return self.backbone.info
@@ -70,6 +85,19 @@ class Pipeline:
     def halved(self) -> frozenset[str]:
         """The names of what is kept in half precision."""
         return frozenset(tap_name(tap) for tap in self.taps if self.half and not tap.pooled)
+
+    @property
+    def row_bytes(self) -> int:
+        """What is kept of one row, its look not counted."""
+        count = 0
+        for tap in self.taps:
+            stage = self.info.stages[tap.stage]
+            if tap.pooled:
+                count += 4 * (stage.shape[0 if stage.layout == "NCHW" else -1])
+            else:
+                count += math.prod(stage.shape) * (2 if self.half else 4)
+        rows = self.info.input.example() if self.keep_row else ()
+        return count + sum(array.nbytes for array in rows)
 
     def key(self) -> dict[str, Any]:
         """All that an activation depends on but the bytes of the file."""
@@ -184,13 +212,6 @@ def pipeline(
         EngineError: no engine runs on the device, or a flow is wanted that is not one tensor.
     """
     where, runner = _place(device, engine)
-    for tap in taps:
-        stage = backbone.info.stages[tap.stage]
-        if not tap.pooled and not has_flow(stage):
-            raise EngineError(
-                f"what leaves stage '{stage.name}' is more than one tensor ({stage.layout}) and "
-                "cannot be kept as it flows; cut elsewhere."
-            )
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
     chosen = "" if precision == "auto" else precision

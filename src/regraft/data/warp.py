@@ -110,7 +110,8 @@ def _padded(
     if up or down:
         picture = picture[_mirrored(-up, height + down, height)]
     if over or right:
-        picture = picture[:, _mirrored(-over, width + right, width)]
+        before, after = _mirrored(-over, 0, width), _mirrored(width, width + right, width)
+        picture = np.concatenate([picture[:, before], picture, picture[:, after]], axis=1)
     return np.ascontiguousarray(picture), up, over
 
 
