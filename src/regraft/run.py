@@ -176,7 +176,7 @@ def fit(
     training = None
     if planned.trains:
         place = one_stage(net, names, folds is not None)
-        phases = planned.resolved(net.info, place)
+        phases = planned.resolved(net, place)
         training = Training(planned.name, phases, planned.recipe, place, unfinished, log)
         training = replace(training, watch=watch) if watch else training
     stages = every_stage(net) if names is None or depths == "all" else names

@@ -1,9 +1,26 @@
 """Plans: what to train, phase by phase, as plain data.
 
-    name or plan.toml ─► (Phase, …) + Recipe ─► regraft.train
+name, my.toml or phases ─► planned (+ single settings) ─► resolved against a backbone ─► train
 """
 
+from regraft.plans.named import (
+    PLANS,
+    bitfit,
+    early,
+    finetune,
+    full,
+    gradual,
+    lora,
+    lpft,
+    norm,
+    probe,
+    scratch,
+)
 from regraft.plans.phase import Phase
+from regraft.plans.planned import Planned, planned
 from regraft.plans.recipe import Recipe
+from regraft.plans.resolve import resolve
 
-__all__ = ["Phase", "Recipe"]
+__all__ = ["PLANS", "Phase", "Planned", "Recipe", "planned", "resolve"]
+__all__ += ["bitfit", "early", "finetune", "full", "gradual", "lora", "lpft", "norm"]
+__all__ += ["probe", "scratch"]
