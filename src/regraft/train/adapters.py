@@ -26,7 +26,7 @@ from torch import nn
 from regraft.errors import OptionError, did_you_mean, need_extra
 from regraft.plans import Phase
 from regraft.stages import Stages
-from regraft.train.names import HEAD, choose
+from regraft.train.names import HEAD, choose, parameters
 
 #: Exactly these: what a subclass makes of its weight (weight standardisation) a sum cannot follow.
 ADAPTED = (nn.Linear, nn.Conv2d)
@@ -78,7 +78,7 @@ def merge(stages: Stages) -> None:
 
 
 def _bitfit(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
-    return [name for name in choose(stages, "") if name in chosen and name.endswith("bias")]
+    return [name for name in parameters(stages) if name in chosen and name.endswith("bias")]
 
 
 def _norm(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
@@ -89,7 +89,7 @@ def _norm(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
         for name, _ in module.named_parameters(recurse=False)
         if "norm" in type(module).__name__.lower()
     }
-    return [name for name in choose(stages, "") if name in chosen and name in own]
+    return [name for name in parameters(stages) if name in chosen and name in own]
 
 
 def _lora(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
@@ -115,7 +115,7 @@ def _lora(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
                 config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=pattern)
                 peft.inject_adapter_in_model(config, stage.body)
                 del stage.body.peft_config
-    return [name for name in choose(stages, "") if ".lora_" in name]
+    return [name for name in parameters(stages) if ".lora_" in name]
 
 
 def _worth(module: nn.Module, rank: int) -> bool:

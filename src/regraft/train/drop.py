@@ -57,7 +57,7 @@ class DropPath:
 def drop_paths(stages: Iterable[Stage], rate: float) -> list[RemovableHandle]:
     """Give the residual branches of some stages rates that rise linearly with depth up to `rate`.
 
-    It draws from torch's global generator.
+    It draws from torch's global generator. Adapters go in before, because they replace modules.
 
     Args:
         stages: those that are trained, in order.
