@@ -6,7 +6,8 @@ plan (phases, recipe) ─► flows beside the features ─► head solved ─►
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,6 @@ def train_parts(
         RegraftError: in one sentence, if it cannot be done.
     """
     from regraft.train.adapt import Wanted, adapt
-    from regraft.train.logs import sink
     from regraft.train.started import begin, note
     from regraft.train.state import Keeper
 
@@ -149,14 +149,27 @@ def train_parts(
         held = {"phases": [asdict(p) for p in plan], "recipe": asdict(recipe)}
         note(training.unfinished, plain, rows, held)
 
-    with sink(training.log, settled.name) as log:
+    keeper = Keeper(training.unfinished)
+    with logged(training) as watch:
+        made = adapt(parts, pipe, wanted, keeper, say, watch, chose, progress)
+    return settled, made
+
+
+@contextmanager
+def logged(training: Training) -> Iterator[Watch]:
+    """A watch that tells the caller's, and writes to where `log` says."""
+    if not training.log:
+        yield training.watch
+        return
+    from regraft.train.logs import sink
+
+    with sink(training.log, training.name) as log:
 
         def watch(event: dict[str, Any]) -> None:
             log(event)
             training.watch(event)
 
-        made = adapt(parts, pipe, wanted, Keeper(training.unfinished), say, watch, chose, progress)
-    return settled, made
+        yield watch
 
 
 def settle(training: Training, chosen: dict[str, Any]) -> Training:

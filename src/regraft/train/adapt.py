@@ -118,7 +118,7 @@ def adapt(
     plain = making.plain
     done = train(job, keeper, watch)
     adapters.merge(job.above.stages)
-    mixed = _wise(job, plain, say) if done.best["phase"] >= 0 else None
+    mixed = _wise(job, plain, say) if done.best["phase"] else None
     logits = logits_of(job, job.val, job.above.first)
     counts = np.bincount(numbers(parts.train, parts.classes), minlength=len(parts.classes))
     layers = layers_of(job.above.head, making.layers)

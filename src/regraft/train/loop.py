@@ -74,7 +74,7 @@ def _begin(job: Job) -> State:
     now = job.above.snapshot()
     place = Place(parts=job.recipe.accumulate)
     first = score(job, job.val, min(job.val.flows))
-    place.best = {"phase": -1, "epoch": 0} | first.json()
+    place.best = {"phase": 0, "epoch": 0} | first.json()
     return State(place, now, {name: t.clone() for name, t in now.items()}, {})
 
 
@@ -216,7 +216,7 @@ class _Phase:
             found = score(job, job.val, self.cut)
             if found.log_loss < place.best["log_loss"]:
                 self.state.best = job.above.snapshot()
-                place.best = {"phase": self.number, "epoch": place.epoch + 1} | found.json()
+                place.best = {"phase": self.number + 1, "epoch": place.epoch + 1} | found.json()
         place.since = 0 if found.log_loss < place.phase_best else place.since + 1
         place.phase_best = min(place.phase_best, found.log_loss)
         self._tell(found, seconds)
@@ -225,7 +225,7 @@ class _Phase:
     def _tell(self, found: Score, seconds: float) -> None:
         place = self.place
         entry = {
-            "phase": self.number,
+            "phase": self.number + 1,
             "epoch": place.epoch + 1,
             "train_loss": place.loss / max(place.rows, 1),
         } | found.json()
@@ -243,7 +243,7 @@ class _Phase:
             f"the loss was no finite number in phase {self.number + 1}, epoch {place.epoch + 1}, "
             f"step {place.step + 1}: {why}"
         )
-        if place.best["phase"] < 0 and not self.job.solved:
+        if place.best["phase"] == 0 and not self.job.solved:
             raise TrainingError(f"{told}; nothing was learned before that: use a smaller lr.")
         place.stopped = told
 

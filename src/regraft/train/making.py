@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from regraft.heads.layers import Layers
 from regraft.parts import Parts, numbers
 from regraft.pipeline import Pipeline, tap_name
 from regraft.plans import Phase, Recipe
-from regraft.train import adapters, drop, finder, head, names, speed
+from regraft.train import adapters, drop, finder, head, names, optim, rates, speed
 from regraft.train.above import HEAD, Above
 from regraft.train.guards import guards
 from regraft.train.job import Job, Part
@@ -184,7 +185,7 @@ class Making:
         plan = list(job.plan)
         for number, phase in enumerate(plan):
             if not phase.solve and phase.lr == 0.0:
-                rate = finder.rate_of(job, number)
+                rate = found_rate(job, number)
                 self.say(f"phase {number + 1}: learning rate {rate:.2g}, found by a sweep")
                 plan[number] = replace(phase, lr=rate)
         self.plan = tuple(plan)
@@ -209,3 +210,18 @@ def first_loss(job: Job, number: int, batch: int) -> torch.Tensor:
         logits = job.above(flow, cut)
     target = torch.from_numpy(job.train.labels[rows]).to(job.device)
     return torch.nn.functional.cross_entropy(logits.float(), target)
+
+
+def found_rate(job: Job, number: int) -> float:
+    """The learning rate that a sweep over batches finds for a phase; weights stay as they are."""
+    phase = replace(job.plan[number], lr=1.0)
+    ready(job, number)
+    own = {n: p for n, p in job.above.parameters_by_name().items() if n in job.trained[number]}
+    relative = rates.rates(job.above.stage_of(), phase, job.above.at + 1)
+    found = finder.find(
+        job.above,
+        partial(first_loss, job, number),
+        lambda: optim.optimizer(own, relative, job.recipe, phase),
+        seed=job.seed,
+    )
+    return found.rate

@@ -39,7 +39,7 @@ class Place:
         rows: of this epoch so far.
         since: epochs of this phase without a better validation.
         phase_best: the least log-loss of this phase.
-        best: of all phases: where, accuracy, log_loss.
+        best: of all phases: where (phase from 1; 0 is before training), accuracy, log_loss.
         curve: one entry per epoch that ended.
         stopped: why the plan ended early, '' if it did not.
     """
