@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from regraft.errors import OptionError
+
 Data = Annotated[
     str,
     typer.Argument(
@@ -73,3 +75,28 @@ Tune = Annotated[
     bool,
     typer.Option("--tune", help="Choose the penalty again; needs all rows in the cache."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]…",
+        help="Settings of the plan, such as lr=1e-4, cut=layer4 or phase.2.epochs=5.",
+        show_default=False,
+    ),
+]
+
+
+def key_values(given: list[str] | None) -> dict[str, str]:
+    """KEY=VALUE arguments as names and texts.
+
+    Raises:
+        OptionError: one has no '=', or a key comes twice.
+    """
+    found: dict[str, str] = {}
+    for one in given or ():
+        key, equals, text = one.partition("=")
+        if not equals or not key:
+            raise OptionError(f"'{one:.60}' must be spelled KEY=VALUE, such as lr=1e-4.")
+        if key in found:
+            raise OptionError(f"{key:.60} is given twice; say it once.")
+        found[key] = text
+    return found

@@ -53,10 +53,10 @@ def cut_of(
     if isinstance(cut, str) and ASKED.match(cut):
         return _formed(cut, stages[: at + 1], layers)
     index = cut_index(names, cut)
-    if index > at + 1:
+    if index > at + 1 or (isinstance(cut, str) and index > at):
         raise CutError(
             f"cut '{cut}' lies above '{names[at]}', the stage that the head reads (--at): name "
-            f"that stage or a lower one as cut, or a higher one as --at."
+            "that stage or a lower one as cut, 'end' to train the head alone, or a higher one as --at."
         )
     return index
 
