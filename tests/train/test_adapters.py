@@ -163,6 +163,22 @@ def test_only_narrows_an_adapter() -> None:
     ]
 
 
+def test_a_later_phase_goes_on_with_the_lora_that_is_there() -> None:
+    stages, flow = _above()
+    with torch.no_grad():
+        before = stages(flow)
+    high = stages["mixer":]
+    assert apply(high, _phase("lora"), seed=0) == LORA[4:]
+    kept = {name: weight.detach().clone() for name, weight in parameters(high).items()}
+    assert apply(stages, _phase("lora"), seed=1) == LORA
+    assert all(torch.equal(parameters(stages)[name], weight) for name, weight in kept.items())
+    assert apply(stages, _phase("lora", only="mixer.up"), seed=1) == LORA[4:6]
+    with torch.no_grad():
+        assert torch.equal(stages.eval()(flow), before)
+    merge(stages)
+    assert list(stages.tensors()) == list(_above()[0].tensors())
+
+
 def test_bitfit_trains_biases_and_norm_norms() -> None:
     stages, _ = _above()
     assert apply(stages, _phase("bitfit"), seed=0) == [

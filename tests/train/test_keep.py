@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from regraft.errors import OptionError
-from regraft.train.keep import TEMPERATURE, LwF, ewc, l2sp
+from regraft.train import keep
+from regraft.train.keep import TEMPERATURE, Kept, LwF, ewc, l2sp
 from regraft.train.names import parameters
 from tests.nets import small
 
@@ -118,3 +119,38 @@ def test_lwf_is_nothing_where_nothing_has_changed() -> None:
     features = torch.randn(4, 6)
     guard = LwF(source, lambda rows, views: source(features), 1.0)
     assert abs(guard.loss(features, np.arange(4), np.zeros(4)).item()) < 1e-6
+
+
+class _Asked:
+    """Answers that tell row and view, and how often they were asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[int], list[int]]] = []
+
+    def __call__(self, rows: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        self.calls.append((rows.tolist(), views.tolist()))
+        return torch.stack([torch.from_numpy(rows), torch.from_numpy(views)], dim=1).float()
+
+
+def test_answers_are_asked_once_in_batches_that_are_always_the_same() -> None:
+    ask = _Asked()
+    kept = Kept(ask, rows=100, views=2, epochs=2)
+    ask.calls.clear()
+    rows, views = np.array([99, 3, 64]), np.array([1, 0, 1])
+    for _ in range(2):
+        assert kept(rows, views).tolist() == [[99, 1], [3, 0], [64, 1]]
+    whole = [(list(range(64)), 64), (list(range(64, 100)), 36)]
+    assert ask.calls == [(part, [view] * n) for view in (1, 0) for part, n in whole]
+
+
+@pytest.mark.parametrize(("views", "most"), [(3, 1 << 30), (2, 100)])
+def test_answers_that_are_not_worth_keeping_are_asked_for_anew(
+    views: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "MOST_BYTES", most)
+    ask = _Asked()
+    kept = Kept(ask, rows=100, views=views, epochs=2)
+    ask.calls.clear()
+    for _ in range(2):
+        assert kept(np.array([7]), np.array([1])).tolist() == [[7, 1]]
+    assert ask.calls == [([7], [1])] * 2

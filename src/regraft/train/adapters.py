@@ -38,7 +38,8 @@ def apply(stages: Stages, phase: Phase, seed: int) -> list[str]:
     """Put a phase's adapter into stages; the names of the parameters that are to be trained.
 
     What the stages compute is the same to the bit. Names are those of `stages.tensors()`; with
-    lora those change until `merge`. Who calls it lets only the named ones have gradients.
+    lora those change until `merge`. Layers that an earlier phase gave LoRA keep it, and go on with
+    it. Who calls this lets only the named ones have gradients.
 
     Args:
         stages: those that the phase trains, changed in place.
@@ -101,21 +102,28 @@ def _lora(stages: Stages, chosen: set[str], rank: int, seed: int) -> list[str]:
         for stage in stages
         for _, module in stage.body.named_modules(remove_duplicate=False)
     )
+    found: list[str] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for stage in stages:
-            paths = [
+            layers = dict(stage.body.named_modules())
+            there = [path for path, layer in layers.items() if hasattr(layer, "get_base_layer")]
+            inside = tuple(f"{path}." for path in there)
+            new = [
                 path
-                for path, module in stage.body.named_modules()
-                if f"{path}.weight" in chosen and count[id(module)] == 1 and _worth(module, rank)
+                for path, layer in layers.items()
+                if f"{path}.weight" in chosen and count[id(layer)] == 1 and _worth(layer, rank)
             ]
-            if paths:
+            new = [path for path in new if not path.startswith(inside)]
+            if new:
                 # A pattern, because a list of names would match the ends of longer names too.
-                pattern = "|".join(map(re.escape, paths))
+                pattern = "|".join(map(re.escape, new))
                 config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=pattern)
                 peft.inject_adapter_in_model(config, stage.body)
                 del stage.body.peft_config
-    return [name for name in parameters(stages) if ".lora_" in name]
+            found += new + [path for path in there if f"{path}.base_layer.weight" in chosen]
+    adapted = tuple(f"{path}.lora_" for path in found)
+    return [name for name in parameters(stages) if name.startswith(adapted)]
 
 
 def _worth(module: nn.Module, rank: int) -> bool:

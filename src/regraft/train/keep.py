@@ -22,6 +22,10 @@ from regraft.errors import OptionError
 
 #: Of LwF's softened answers, as in the paper.
 TEMPERATURE = 2.0
+#: Rows that the network before training is asked for at once.
+BATCH = 64
+#: Of answers that are kept in memory.
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,46 @@ def _beside(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 Answers = Callable[[NDArray[np.intp], NDArray[np.intp]], torch.Tensor]
 
 
+class Kept:
+    """Answers that are asked once for each row and view, where that is worth it.
+
+    A view is asked for as a whole when the first row of it is wanted, in batches that are always
+    the same: a training that goes on where it stopped gets the same bits. With more views than
+    epochs, or too many numbers for memory, the batch is asked for anew each time.
+
+    Args:
+        ask: the network before training.
+        rows: training rows in all.
+        views: how many views of each there are; 0 if only the plain one, -1.
+        epochs: that will be trained.
+    """
+
+    def __init__(self, ask: Answers, rows: int, views: int, epochs: int) -> None:
+        self.ask = ask
+        self.rows = rows
+        self.known: dict[int, torch.Tensor] = {}
+        width = ask(np.zeros(1, np.intp), np.full(1, -1, np.intp)).shape[1]
+        self.worth = views <= epochs and max(views, 1) * rows * width * 4 <= MOST_BYTES
+
+    def __call__(self, rows: NDArray[np.intp], views: NDArray[np.intp]) -> torch.Tensor:
+        """See `Answers`."""
+        if not self.worth:
+            return self.ask(rows, views)
+        said = [self._view(int(view))[int(row)] for row, view in zip(rows, views, strict=True)]
+        return torch.stack(said)
+
+    def _view(self, view: int) -> torch.Tensor:
+        """(N, C) the answers to one view of all rows."""
+        if view not in self.known:
+            parts = [
+                np.arange(start, min(start + BATCH, self.rows), dtype=np.intp)
+                for start in range(0, self.rows, BATCH)
+            ]
+            said = [self.ask(part, np.full(len(part), view, np.intp)) for part in parts]
+            self.known[view] = torch.cat(said)
+        return self.known[view]
+
+
 class LwF:
     """Learning without forgetting: the source classifier shall answer as it did before.
 
@@ -154,7 +198,7 @@ class LwF:
 
     Args:
         source: (B, D) features to (B, C) logits, the network's own classifier.
-        answers: what it said before training.
+        answers: what it said before training, see `Kept`.
         strength: lambda of the paper.
     """
 
