@@ -66,6 +66,94 @@ def test_segments_are_safetensors_files() -> None:
     assert held["digests"].shape == (2, 32)
 
 
+def test_arrays_of_every_kind_come_back_as_they_were_and_begin_aligned(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    arrays = {
+        "row": random.integers(0, 256, (3, 5, 7, 3), np.uint8),
+        "b-flow": random.standard_normal((3, 5)).astype(np.float16),
+        "a": random.standard_normal((3, 3)),  # float64 is stored as float32
+        "c": random.standard_normal((3, 7, 3, 3)).astype(np.float32),
+    }
+    shelf = Shelf("p")
+    shelf.add(keys(1, 2, 3), arrays)
+    shelf.add(keys(4), {name: array[:1] for name, array in arrays.items()})
+    held = Shelf("p")
+    for name, array in arrays.items():
+        rows = held.rows(keys(4, 3, 1), name)
+        stored = array.astype(np.float32) if array.dtype == np.float64 else array
+        assert rows.stored == stored.dtype
+        assert (rows.raw([0, 1, 2]) == stored[[0, 2, 0]]).all()
+        assert rows[:].dtype == rows.dtype == (np.uint8 if name == "row" else np.float32)
+        assert (rows[:] == stored[[0, 2, 0]]).all()
+        assert rows.row_bytes == stored[0].nbytes
+    (path,) = (p for p in shelf.folder.iterdir() if len(load_file(p)["digests"]) == 3)
+    assert {n: a.dtype for n, a in load_file(path).items() if n != "digests"} == {
+        "a": np.float32,
+        "b-flow": np.float16,
+        "c": np.float32,
+        "row": np.uint8,
+    }
+    segment = cache.Segment(path)
+    for name in arrays:
+        assert segment.place(name)[0] % segment.array(name).itemsize == 0
+
+
+def test_large_rows_come_out_as_small_ones_do() -> None:
+    large = np.arange(5 * 5000, dtype=np.float32).reshape(5, 5000)
+    assert large[0].nbytes >= cache.LARGE_ROW_BYTES
+    shelf = Shelf("p")
+    shelf.add(keys(1, 2), {"x": large[:2]})
+    shelf.add(keys(3, 4, 5), {"x": large[2:]})
+    rows = shelf.rows(keys(5, 1, 3, 1), "x")
+    assert (rows[:] == large[[4, 0, 2, 0]]).all()
+    assert (rows[np.array([True, False, False, True])] == large[[4, 0]]).all()
+    assert (rows[1:3] == large[[0, 2]]).all()
+
+
+def test_joining_and_purging_keep_what_kind_of_numbers_lie_there() -> None:
+    shelf = Shelf("p")
+    for name in range(MANY_SEGMENTS + 2):
+        flow = np.full((1, 4), name, np.float16)
+        shelf.add(keys(name), {"a-flow": flow, "row": np.full((1, 3), name, np.uint8)})
+    shelf.tidy()
+    assert cache.purge(keys(3)) == 1
+    held = Shelf("p")
+    assert held.rows(keys(60), "a-flow").raw([0]).dtype == np.float16
+    assert held.rows(keys(60, 2), "row")[:].tolist() == [[60] * 3, [2] * 3]
+    assert verify() == []
+
+
+def test_room_is_the_same_before_and_after_something_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = 10**6
+
+    def left(root: Path | None = None) -> int:
+        return disk - sum(size for _, size, _ in entries())
+
+    monkeypatch.setattr(cache, "free_bytes", left)
+    before = cache.room_bytes()
+    assert before == int(cache.SHARE_OF_DISK * disk)
+    Shelf("p").add(keys(1), {"x": np.zeros((1, 10_000), np.float32)})
+    assert cache.room_bytes() == before
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0.0001")
+    assert cache.room_bytes() == 100_000
+
+
+def test_what_has_to_go_for_something_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = []
+    for number in range(3):
+        shelf = Shelf(f"p{number}")
+        shelf.add(keys(number), {"000": np.zeros((1, 10_000), np.float32)})
+        paths.append(next(shelf.folder.iterdir()))
+        os.utime(paths[-1], (1000 + number, 1000 + number))
+    monkeypatch.setattr(cache, "free_bytes", lambda root=None: 50_000)
+    trim([paths[0].parent], needed=40_000)
+    assert [p.exists() for p in paths] == [True, True, True]
+    trim([paths[0].parent], needed=60_000)
+    assert [p.exists() for p in paths] == [True, False, True]
+
+
 def test_a_flipped_bit_anywhere_is_found_named_and_removed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from regraft.backbones.info import Tap
 from regraft.data import images
+from regraft.data.decoders import decoder
 from regraft.data.look import prints, sizes
+from regraft.data.views import View
 from regraft.errors import OptionError
-from regraft.features import LOOK, compute, compute_looks
-from regraft.pipeline import pipeline
+from regraft.features import LOOK, compute, compute_looks, compute_views
+from regraft.pipeline import ROW, pipeline
 from tests.nets import small
 from tests.pictures import picture, write_folder
 
@@ -114,6 +116,82 @@ def test_unpooled_flows_are_cached_too(data: Path, net) -> None:
     pooled = run(data, net, taps=(Tap(1),)).rows["001"]
     assert flow.shape == (12, 16, 8, 8)
     np.testing.assert_allclose(flow[:].mean((2, 3)), pooled[:], rtol=1e-4, atol=1e-6)
+
+
+def views(data: Path, net, count: int, **how):
+    pipe = pipeline(net, (Tap(1, False), Tap(3)), **how)
+    each = [View("rotate=20, flip", 0, number) for number in range(count)]
+    return compute_views(images(data).examples, pipe, each)
+
+
+def test_views_are_computed_in_one_pass_and_kept_by_their_number(data: Path, net) -> None:
+    two = views(data, net, 2)
+    assert [(f.counts.misses, f.counts.hits) for f in two] == [(12, 0), (12, 0)]
+    assert all(LOOK not in f.rows for f in two)
+    three = views(data, net, 3)
+    assert three[0].counts.misses == 12  # only the third was missing
+    again = views(data, net, 3)
+    assert again[0].counts.state == "warm"
+    for number in range(2):
+        for name in ("001-flow", "003"):
+            kept = three[number].rows[name][:]
+            assert kept.tobytes() == two[number].rows[name][:].tobytes()
+    plain = run(data, net).rows["003"][:]
+    tops = [plain, *(f.rows["003"][:] for f in three)]
+    assert len({top.tobytes() for top in tops}) == 4
+
+
+def test_a_view_alone_is_that_of_the_pass_for_all(data: Path, net) -> None:
+    pipe = pipeline(net, (Tap(1, False), Tap(3)), threads=1)
+    one = compute(images(data).examples, replace(pipe, view=View("flip, rotate=20", 0, 1)))
+    both = views(data, net, 2)  # the order of the words says nothing
+    assert both[1].rows["003"][:].tobytes() == one.rows["003"][:].tobytes()
+    assert one.counts.misses == 12
+    again = compute(images(data).examples, replace(pipe, view=View("rotate=20,flip", 0, 1)))
+    assert again.counts.state == "warm"
+
+
+@pytest.mark.parametrize(
+    "view", [View("rotate=20, flip", 1, 0), View("rotate=20, flip", 0, 1), View("flip", 0, 0)]
+)
+def test_another_seed_number_or_text_is_another_view(data: Path, net, view: View) -> None:
+    views(data, net, 1)
+    pipe = pipeline(net, (Tap(1, False), Tap(3)))
+    assert compute(images(data).examples, replace(pipe, view=view)).counts.misses == 12
+
+
+def test_interrupted_views_are_kept(data: Path, net) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    pipe = pipeline(net, [Tap(3)], threads=1)
+    each = [View("flip", 0, number) for number in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        compute_views(images(data).examples, pipe, each, stop)
+    counts = compute_views(images(data).examples, pipe, each)[0].counts
+    assert 5 <= counts.hits < 12
+    assert counts.hits + counts.misses == 12
+
+
+def test_rows_are_kept_as_they_were_decoded(data: Path, net) -> None:
+    pipe = replace(pipeline(net, TOP), keep_row=True)
+    for state in ("cold", "warm"):
+        found = compute(images(data).examples, pipe)
+        assert found.counts.state == state
+        for example, row in zip(found.examples, found.rows[ROW][:], strict=True):
+            (truth,) = decoder("image").decode(example.read(), net.input)
+            assert (row == truth).all()
+    assert found.rows["003"][:].tobytes() == run(data, net).rows["003"][:].tobytes()
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch", "reference"])
+def test_what_a_row_takes_is_known_beforehand(data: Path, net, engine: str) -> None:
+    taps = (Tap(0, False), Tap(1), Tap(2, False), Tap(3))
+    for half in (False, True):
+        pipe = replace(pipeline(net, taps, engine=engine), keep_row=True, half=half)
+        found = compute(images(data).examples, pipe)
+        assert sum(found.rows[name].row_bytes for name in pipe.names) == pipe.row_bytes
 
 
 def test_unreadable_files_are_named_once_and_the_rest_goes_on(data: Path, net) -> None:
