@@ -113,3 +113,9 @@ def test_no_pictures_are_refused() -> None:
     source, _ = _source()
     with pytest.raises(OptionError, match="ewc needs source images"):
         fisher(source, [], ["top.conv.bias"], images="source", seed=0)
+
+
+def test_weights_that_the_network_did_not_have_are_refused() -> None:
+    source, flow = _source()
+    with pytest.raises(OptionError, match=r"ewc holds .*'top\.lora_A'.* lora"):
+        fisher(source, flow.split(1), ["top.lora_A"], images="your", seed=0)

@@ -23,6 +23,7 @@ from torch import nn
 
 from regraft.errors import OptionError
 from regraft.stages import Flow, Stages
+from regraft.train.keep import refuse_new
 
 #: Pictures that the Fisher is taken on at most.
 MOST = 256
@@ -81,9 +82,11 @@ def fisher(
         seed: of the answers that are drawn.
 
     Raises:
-        OptionError: there are no pictures.
+        OptionError: there are no pictures, or a name is not in the network before training.
     """
     own = source.eval().stages.tensors()
+    names = list(names)
+    refuse_new(names, own, "ewc")
     weights = {name: own[name] for name in names}
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     random = torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ is built; it is the same as if the penalty were part of the loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def l2sp(
     Raises:
         OptionError: a weight was not there before training, as LoRA's.
     """
-    _known(weights, before, "l2sp")
+    refuse_new(weights, before, "l2sp")
     held = [Spring(w, _beside(before[name], w), alpha) for name, w in weights.items()]
     return Springs(held + [Spring(w, None, beta) for w in head])
 
@@ -121,7 +121,7 @@ def ewc(
     Raises:
         OptionError: a weight was not there before training, as LoRA's.
     """
-    _known(weights, before, "ewc")
+    refuse_new(weights, before, "ewc")
     return Springs(
         [
             Spring(w, _beside(before[name], w), strength * _beside(fisher[name], w))
@@ -130,7 +130,12 @@ def ewc(
     )
 
 
-def _known(weights: Mapping[str, Any], before: Mapping[str, Any], option: str) -> None:
+def refuse_new(weights: Iterable[str], before: Mapping[str, Any], option: str) -> None:
+    """Refuse weights that were not there before training.
+
+    Raises:
+        OptionError: one of the names is not in `before`.
+    """
     new = [name for name in weights if name not in before]
     if new:
         raise OptionError(
