@@ -62,6 +62,21 @@ def test_what_trained_stages_learned_cannot_be_changed(
     assert not (tmp_path / "x").exists()
 
 
+def test_nor_a_head_that_was_trained_in_epochs(net: Backbone, tmp_path: Path) -> None:
+    """Where no stage was better after training than before, the head alone is another."""
+    data = draw(tmp_path / "data")
+    run = regraft.fit(data, net, head="ridge", precision="f32")
+    head = replace(run.model.head, name="trained", settings={})
+    replace(run, model=replace(run.model, head=head), sums=lambda: None).save(tmp_path / "run")
+    for change in (
+        lambda run: regraft.add(run, data, backbone=net),
+        lambda run: regraft.merge([run, run], out=tmp_path / "x", backbone=net),
+        lambda run: regraft.remove(run, ["dots/000.png"], backbone=net),
+    ):
+        with pytest.raises(DataError, match="since the head was trained"):
+            change(tmp_path / "run")
+
+
 def test_a_head_on_stages_trained_before_takes_rows_exactly(net: Backbone, tmp_path: Path) -> None:
     data = draw(tmp_path / "data")
     run = made(net, data, tmp_path / "run", {})

@@ -24,6 +24,7 @@ from regraft.choose import rows_at
 from regraft.errors import BundleError, DataError, EngineError, OptionError
 from regraft.features import Features
 from regraft.files import digest_of, reason, restore
+from regraft.heads import HEADS
 from regraft.heads import sums as sums_files
 from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
@@ -152,7 +153,7 @@ def open_run(
 
     Raises:
         BundleError: it is no run, is not whole, or keeps too little to be changed.
-        DataError: its stages were trained, so that it cannot be changed exactly.
+        DataError: its stages or its head were trained, so that it cannot be changed exactly.
         OptionError: a `Run` that was not saved.
     """
     folder = folder_of(run)
@@ -188,21 +189,26 @@ def open_run(
 
 
 def _exact(folder: Path, model: Model, to: str) -> None:
-    """Refuse what trained stages make inexact: they do not forget a row, nor learn another."""
+    """Refuse what training makes inexact: it does not forget a row, nor learn another."""
     info, tuning = model.backbone.info, model.backbone.tuning
-    if tuning is None:
+    trained = model.head.name not in HEADS
+    if tuning:
+        what = f"the stages of '{info.name}' from '{tuning.stages[0]}' up were"
+    elif trained:
+        what = "the head was"
+    else:
         return
-    stages = f"the stages of '{info.name}' from '{tuning.stages[0]}' up"
     if to == "remove":
-        who = "themselves learned from its files" if model.plan else "may have learned from them"
+        own = model.plan or trained
+        who = "learned from its files" if own else "may have learned from its files"
         raise DataError(
-            f"{folder}: no file can be taken back out, since {stages} were trained and {who}; fit "
-            "again without the files."
+            f"{folder}: no file can be taken back out, since {what} trained and {who}; fit again "
+            "without these files."
         )
-    if model.plan:
+    if model.plan or trained:
         raise DataError(
-            f"{folder}: {to} would not give what a fit on all of the files gives, since {stages} "
-            "were trained on those that it has; fit all of them again."
+            f"{folder}: {to} would not give what a fit on all files gives, since {what} trained "
+            "on those that it has; fit all of them again."
         )
 
 
