@@ -20,7 +20,6 @@ ARCH, SIZE = "tf_efficientnet_lite0", 224
 
 def learner(folder: str, batch: int, workers: int):
     """fastai's learner of the tutorial, with our packaged weights for those from the hub."""
-    from baseline_eager import lite0
     from fastai.vision.all import (
         ImageDataLoaders,
         Normalize,
@@ -29,6 +28,8 @@ def learner(folder: str, batch: int, workers: int):
         aug_transforms,
         vision_learner,
     )
+
+    from baseline_eager import lite0
 
     net, _ = lite0()
     config = net.default_cfg

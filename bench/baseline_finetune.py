@@ -22,6 +22,7 @@ LITE0 = "tf_efficientnet_lite0"
 def network(name: str, random: bool):
     """The whole network, and what its pixels are to be normalised with."""
     import timm
+
     from baseline_eager import lite0
 
     if name == LITE0 and not random:
