@@ -131,12 +131,10 @@ def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[fl
     first, last = float(smooth[0]), float(rates[-1])
     if smooth[least] < (1.0 - FALLEN) * first:
         best = float(rates[least])
-        return _round(best * OF_LEAST), (
-            f"the loss was least, {smooth[least]:.3g} from {first:.3g}, at {best:.2g}; a third of it"
-        )
-    return _round(last * OF_BLOWN), (
-        f"the loss did not fall from {first:.3g}, and blew up at {last:.2g}; a thirtieth of it"
-    )
+        told = f"the loss fell from {first:.3g} to {smooth[least]:.3g} at {best:.2g}"
+        return _round(best * OF_LEAST), f"{told}: a third of that"
+    told = f"the loss did not fall from {first:.3g} and blew up at {last:.2g}"
+    return _round(last * OF_BLOWN), f"{told}: a thirtieth of that"
 
 
 def _round(rate: float) -> float:

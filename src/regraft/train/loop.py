@@ -23,6 +23,7 @@ from regraft.train.score import Score, score
 from regraft.train.state import Keeper, Place, State, Tensors
 from regraft.train.step import Batch, forward_backward, seeded
 
+ENDED = "ended as asked, before the plan was through"
 AHEAD = 2  # batches that are read while one is computed
 
 
@@ -45,13 +46,14 @@ class Trained:
     parts: int
 
 
-def train(job: Job, keeper: Keeper, watch: Watch) -> Trained:
+def train(job: Job, keeper: Keeper, watch: Watch, *, finish: bool = False) -> Trained:
     """Run the phases of a plan that train, from where an earlier attempt stopped.
 
     Args:
         job: what to train on what; its module is changed.
         keeper: keeps checkpoints.
         watch: called once per epoch with plain data.
+        finish: train no further than an earlier attempt did.
 
     Raises:
         TrainingError: it diverged before anything was better than the beginning.
@@ -59,6 +61,8 @@ def train(job: Job, keeper: Keeper, watch: Watch) -> Trained:
     with _random():
         before = job.above.snapshot()
         state = keeper.found() or _begin(job)
+        if finish and not state.place.stopped:
+            state.place.stopped = ENDED
         while state.place.phase < len(job.plan) and not state.place.stopped:
             if not job.plan[state.place.phase].solve:
                 _Phase(job, state, keeper, watch).run()
@@ -133,10 +137,10 @@ class _Phase:
             start = time.perf_counter()
             if not self._epoch():
                 return
-            self._validate(time.perf_counter() - start)
+            better = self._validate(time.perf_counter() - start)
             if self.phase.patience and self.place.since >= self.phase.patience:
                 return
-            if self.keeper.due():
+            if self.keeper.due(better=better):
                 self._keep()
 
     def _epoch(self) -> bool:
@@ -209,18 +213,24 @@ class _Phase:
                 for future in waiting:
                     future.cancel()
 
-    def _validate(self, seconds: float) -> None:
-        """Score this epoch's weights, and keep them if none were better."""
+    def _validate(self, seconds: float) -> bool:
+        """Score this epoch's weights, and keep them if none were better; whether they were."""
         job, place = self.job, self.place
         with self.mean.swapped() if self.mean else nullcontext():
             found = score(job, job.val, self.cut)
-            if found.log_loss < place.best["log_loss"]:
+            better = bool(found.log_loss < place.best["log_loss"]) or self._must_move()
+            if better:
                 self.state.best = job.above.snapshot()
                 place.best = {"phase": self.number + 1, "epoch": place.epoch + 1} | found.json()
         place.since = 0 if found.log_loss < place.phase_best else place.since + 1
         place.phase_best = min(place.phase_best, found.log_loss)
         self._tell(found, seconds)
         place.epoch, place.step, place.loss, place.rows = place.epoch + 1, 0, 0.0, 0
+        return better
+
+    def _must_move(self) -> bool:
+        """Whether what was there before counts for nothing: WiSE-FT goes back to it by itself."""
+        return self.job.recipe.wise != "off" and self.place.best["phase"] == 0
 
     def _tell(self, found: Score, seconds: float) -> None:
         place = self.place
@@ -231,7 +241,11 @@ class _Phase:
         } | found.json()
         place.curve.append(entry)
         left = seconds * (self.phase.epochs - place.epoch - 1)
-        epochs = {"epochs": self.phase.epochs, "phases": len(self.job.plan)}
+        epochs = {
+            "number": len(place.curve),
+            "epochs": self.phase.epochs,
+            "phases": len(self.job.plan),
+        }
         self.watch(entry | epochs | {"seconds": seconds, "left_seconds": left})
 
     def _diverged(self, batch: Batch, value: float) -> None:
