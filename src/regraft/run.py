@@ -102,11 +102,12 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     depths: str = "auto",
-    plan: str | Sequence[Phase] = "probe",
+    plan: str | Sequence[Phase] | plans.Planned = "probe",
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     unfinished: Path | None = None,
     log: str = "",
+    finish: bool = False,
     say: Say | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
@@ -144,12 +145,14 @@ def fit(
         seed: decides splits, folds and random features.
         depths: 'all' computes every stage in the pass, 'at' only those that `at` names, 'auto'
             what `at` needs. It decides the last bits of the features, so run.toml keeps it.
-        plan: the name of a plan (`regraft.plans.PLANS`), or phases of one's own.
+        plan: the name of a plan (`regraft.plans.PLANS`), the path of a plan file ('my.toml'), or
+            phases of one's own.
         recipe: what holds for all phases that train; its defaults if None.
         settings: fields of the phases, of the recipe or of the named plan by name, as
             `regraft fit DATA lr=1e-4` has them; they win over `recipe`.
         unfinished: a folder for checkpoints while stages are trained: a training that was stopped
             goes on from there. It is the caller's to remove. Nothing is kept if None.
+        finish: train no further than the earlier attempt in `unfinished` did: the best so far.
         log: 'tensorboard:DIR' or 'mlflow:URI' to write each epoch's numbers there too.
         say: called with one line per finding.
         progress: called with (images done, images in all).
@@ -177,7 +180,7 @@ def fit(
     if planned.trains:
         place = one_stage(net, names, folds is not None)
         phases = planned.resolved(net, place)
-        training = Training(planned.name, phases, planned.recipe, place, unfinished, log)
+        training = Training(planned.name, phases, planned.recipe, place, unfinished, log, finish)
         training = replace(training, watch=watch) if watch else training
     stages = every_stage(net) if names is None or depths == "all" else names
     taps = [Tap(net.index(name), True) for name in stages]

@@ -45,6 +45,7 @@ class Training:
         at: index of the stage that the head reads.
         unfinished: where its state is kept while it runs; None keeps none.
         log: 'tensorboard:DIR' or 'mlflow:URI', '' for none.
+        finish: train no further than an earlier attempt did.
         watch: called once per epoch with plain data.
     """
 
@@ -54,6 +55,7 @@ class Training:
     at: int
     unfinished: Path | None = None
     log: str = ""
+    finish: bool = False
     watch: Watch = _quiet
 
     @property
@@ -141,6 +143,7 @@ def train_parts(
         choice.fitted if training.solves else None,
         balance,
         seed,
+        training.finish,
     )
 
     def chose(plan: tuple[Phase, ...], recipe: Recipe) -> None:

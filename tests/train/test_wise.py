@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,6 +75,21 @@ def test_of_what_cannot_be_told_apart_the_nearest_to_before_is_picked() -> None:
     assert pick([Point(0.0, 0.5, math.inf), points[2]]).alpha == 0.8
     with pytest.raises(OptionError, match="finite"):
         pick([Point(1.0, 0.0, math.inf)])
+
+
+def test_another_point_than_half_way_has_to_be_better_than_noise() -> None:
+    random = np.random.default_rng(0)
+    half = random.uniform(0, 1, 40)
+
+    def points(gain: float) -> list[Point]:
+        best = half - gain + random.normal(0, 0.2, 40)
+        return [
+            Point(0.5, 0.9, float(half.mean()), half),
+            Point(1.0, 0.9, float(best.mean()), best),
+        ]
+
+    assert pick(points(0.3)).alpha == 1.0
+    assert pick(points(0.01)).alpha == 0.5
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan])

@@ -26,7 +26,7 @@ from regraft.train.above import HEAD
 from regraft.train.job import Job, Watch
 from regraft.train.loop import Trained, train
 from regraft.train.making import Making
-from regraft.train.score import BATCH, logits_of, score
+from regraft.train.score import BATCH, logits_of, losses_of, score_of
 from regraft.train.state import Keeper
 
 Say = Callable[[str], None]
@@ -45,6 +45,7 @@ class Wanted:
         solved: the head that was solved on the training rows; None to begin afresh.
         balance: 0..1, see `regraft.heads.fitted.fit_head`.
         seed: of everything random.
+        finish: train no further than an earlier attempt did.
     """
 
     plan: tuple[Phase, ...]
@@ -53,6 +54,7 @@ class Wanted:
     solved: FittedHead | None
     balance: float
     seed: int
+    finish: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def adapt(
     job = making.job(wanted.solved)
     chose(job.plan, job.recipe)
     plain = making.plain
-    done = train(job, keeper, watch)
+    done = train(job, keeper, watch, finish=wanted.finish)
     adapters.merge(job.above.stages)
     mixed = _wise(job, plain, say) if done.best["phase"] else None
     logits = logits_of(job, job.val, job.above.first)
@@ -142,9 +144,10 @@ def _wise(job: Job, plain: dict[str, torch.Tensor], say: Say) -> dict[str, Any] 
     live = job.above.tensors()
     after = job.above.snapshot()
 
-    def scored() -> tuple[float, float]:
-        found = score(job, job.val, job.above.first)
-        return found.accuracy, found.log_loss
+    def scored() -> tuple[Any, ...]:
+        logits = logits_of(job, job.val, job.above.first)
+        found = score_of(logits, job.val.labels)
+        return found.accuracy, found.log_loss, losses_of(logits, job.val.labels)
 
     points = wise.curve(live, plain, after, scored)
     alpha = wise.pick(points).alpha if asked == "auto" else float(asked)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.heads.calibrate import calibrate
+from regraft.heads.newton import log_softmax
 from regraft.train.job import Job, Part
 
 BATCH = 64
@@ -54,13 +55,16 @@ def score(job: Job, part: Part, cut: int) -> Score:
     return score_of(logits_of(job, part, cut), part.labels)
 
 
+def losses_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(M,) the loss of each row, at the temperature that suits the rows best."""
+    wide = calibrate(logits, labels, bias=False).logits(logits)
+    return np.asarray(-log_softmax(wide)[np.arange(len(labels)), labels])
+
+
 def score_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
     """The `Score` of logits (N, K); where some are no numbers it is infinitely bad."""
     if not np.isfinite(logits).all():
         return Score(0.0, float("inf"), float("inf"))
     accuracy = float((logits.argmax(axis=1) == labels).mean())
-    plain = np.asarray(logits, np.float64)
-    plain = plain - plain.max(axis=1, keepdims=True)
-    raw = np.log(np.exp(plain).sum(axis=1)) - plain[np.arange(len(labels)), labels]
-    fitted = calibrate(logits, labels, bias=False)
-    return Score(accuracy, fitted.log_loss(logits, labels), float(raw.mean()))
+    raw = -log_softmax(np.asarray(logits, np.float64))[np.arange(len(labels)), labels]
+    return Score(accuracy, float(losses_of(logits, labels).mean()), float(raw.mean()))

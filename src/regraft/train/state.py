@@ -22,7 +22,8 @@ from regraft.files import reason, whole_file
 log = logging.getLogger("regraft")
 
 CHECKPOINT = "checkpoint.safetensors"
-EVERY_SECONDS = 15.0
+#: Seconds between two checkpoints, and after a better validation.
+EVERY_SECONDS, BETTER_SECONDS = 15.0, 2.0
 Tensors = dict[str, torch.Tensor]
 
 
@@ -87,9 +88,10 @@ class Keeper:
         self._every = every
         self._last = time.monotonic()
 
-    def due(self) -> bool:
-        """Whether it is time for the next checkpoint."""
-        return self._file is not None and time.monotonic() - self._last >= self._every
+    def due(self, *, better: bool = False) -> bool:
+        """Whether it is time for the next checkpoint; sooner if there is something `better`."""
+        wait = min(self._every, BETTER_SECONDS) if better else self._every
+        return self._file is not None and time.monotonic() - self._last >= wait
 
     def keep(self, state: State) -> None:
         """Write `state`. A disk that does not take it costs the checkpoint, not the training."""

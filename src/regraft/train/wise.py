@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regraft.errors import OptionError
 
@@ -19,6 +22,7 @@ Tensors = Mapping[str, torch.Tensor]
 ALPHAS = tuple(step / 10 for step in range(11))
 #: Log-losses nearer than this share of the least are one: validation cannot tell them apart.
 TIE = 1e-3
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,17 @@ class Point:
         alpha: 0 is before training, 1 after.
         accuracy: 0..1.
         log_loss: mean negative log-probability of the true class.
+        losses: (M,) of each row, if they are known.
     """
 
     alpha: float
     accuracy: float
     log_loss: float
+    losses: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def json(self) -> dict[str, float]:
         """Plain data."""
-        return asdict(self)
+        return {"alpha": self.alpha, "accuracy": self.accuracy, "log_loss": self.log_loss}
 
 
 def mix(live: Tensors, before: Tensors, after: Tensors, alpha: float) -> None:
@@ -76,7 +82,7 @@ def curve(
     live: Tensors,
     before: Tensors,
     after: Tensors,
-    score: Callable[[], tuple[float, float]],
+    score: Callable[[], tuple[Any, ...]],
     alphas: Sequence[float] = ALPHAS,
 ) -> list[Point]:
     """The validation at each alpha; the module is left at the last of them.
@@ -85,22 +91,26 @@ def curve(
         live: the module's own tensors, by name, changed in place.
         before: a value for each of them.
         after: a value for each of them.
-        score: accuracy and log-loss of the module as it is at the moment.
+        score: accuracy and log-loss of the module as it is at the moment, and perhaps the loss of
+            each row.
         alphas: each 0..1.
     """
     found = []
     for alpha in alphas:
         mix(live, before, after, alpha)
-        accuracy, log_loss = score()
-        found.append(Point(alpha, float(accuracy), float(log_loss)))
+        accuracy, log_loss, *losses = score()
+        found.append(Point(alpha, float(accuracy), float(log_loss), losses[0] if losses else None))
     return found
 
 
 def pick(points: Sequence[Point]) -> Point:
-    """The point with the least log-loss; of those within 0.1 % of it the one nearest to before.
+    """The point half way, unless another is better by more than noise.
 
-    Few validation rows cannot tell such neighbours apart, and the nearer to before, the less is
-    forgotten. Points without a finite log-loss are not taken.
+    Half way is what the paper takes without any data to choose on. Another point has to beat it
+    by one standard error of the paired difference over the rows, so that a few validation rows do
+    not choose by luck. Where the losses of the rows are not known it is the point with the least
+    log-loss, of those within 0.1 % of it the one nearest to before. Points without a finite
+    log-loss are not taken.
 
     Raises:
         OptionError: there is no finite log-loss at all.
@@ -110,4 +120,10 @@ def pick(points: Sequence[Point]) -> Point:
         raise OptionError("wise=auto needs a finite validation log-loss at some alpha; got none.")
     least = min(point.log_loss for point in finite)
     near = [point for point in finite if point.log_loss <= least * (1 + TIE)]
-    return min(near, key=lambda point: point.alpha)
+    best = min(near, key=lambda point: point.alpha)
+    half = next((point for point in finite if point.alpha == HALF), None)
+    if half is None or half.losses is None or best.losses is None:
+        return best
+    gain = half.losses - best.losses
+    noise = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else math.inf
+    return best if float(gain.mean()) > noise else half
