@@ -72,7 +72,7 @@ def test_a_dropped_branch_leaves_its_input_and_the_mean_stays() -> None:
         whole = stages.eval()(row)
         drop_paths(stages, 0.25)
         torch.manual_seed(0)
-        out = stages.train()(row.expand(4000, -1, -1, -1))
+        out = stages.train()(row.expand(1500, -1, -1, -1))
     gone = (out == row).flatten(1).all(1)
     assert 0.22 < float(gone.float().mean()) < 0.28
     kept = row + (whole - row) / 0.75
@@ -80,21 +80,21 @@ def test_a_dropped_branch_leaves_its_input_and_the_mean_stays() -> None:
 
 
 def test_rates_rise_with_depth_and_frozen_stages_are_left_alone() -> None:
-    stages = _stages("vit_tiny_patch16_224", 32)
+    stages = Stages([*_stages("vit_tiny_patch16_224", 32)][5:13])  # blocks.4 to blocks.11
     for stage in stages:
         stage.train(stage.info.name != "blocks.11")
-    drop_paths(list(stages)[7:], 0.4)
+    drop_paths(list(stages)[2:], 0.4)
     torch.manual_seed(0)
     share = {}
     with torch.no_grad():
-        for stage in list(stages)[1:-2]:
-            flow = torch.rand(1, 5, 192).expand(2000, -1, -1)
+        for stage in stages:
+            flow = torch.rand(1, 5, 192).expand(600, -1, -1)
             share[stage.info.name] = float((stage(flow) == flow).flatten(1).all(1).float().mean())
-    assert all(share[f"blocks.{i}"] == 0.0 for i in range(6))
+    assert all(share[f"blocks.{i}"] == 0.0 for i in (4, 5))
     assert share["blocks.11"] == 0.0  # its body is in eval mode
     both = [share[f"blocks.{i}"] for i in range(6, 11)]  # both branches of a block are gone
     for place, found in enumerate(both, start=1):
-        assert found == pytest.approx((0.4 * place / 6) ** 2, abs=0.02)
+        assert found == pytest.approx((0.4 * place / 6) ** 2, abs=0.03)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
