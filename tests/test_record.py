@@ -8,6 +8,7 @@ import pytest
 
 from regraft.cli.fit import SETTINGS, from_settings
 from regraft.errors import OptionError
+from regraft.plans import planned
 from regraft.record import _TAKEN, read_settings
 
 
@@ -54,7 +55,9 @@ def test_every_type_of_a_setting_can_be_read() -> None:
 
 def test_a_run_toml_without_the_newer_settings_is_taken(tmp_path: Path) -> None:
     old = read(tmp_path, 'data = "d"', 'test = ""', 'at = "end"', 'head = "ridge"', "size = []")
-    assert from_settings(old) == {
+    held = from_settings(old)
+    assert held.pop("plan") == planned("probe")
+    assert held == {
         "data": "d",
         "test": None,
         "at": "end",

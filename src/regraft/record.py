@@ -11,7 +11,6 @@ bundle/        what one ships
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from regraft import ledger
+from regraft import __version__, ledger
 from regraft.bundle import pretty
 from regraft.choose import rows_at
 from regraft.errors import BundleError, OptionError
@@ -31,10 +30,13 @@ from regraft.ledger import Ledger, Row
 from regraft.model import Model, taps
 from regraft.parts import Parts
 from regraft.pipeline import tap_name
+from regraft.plans import text
 
 SETTINGS, REPORT, TRIED, LOG, BUNDLE = "run.toml", "report.json", "tried.json", "log.txt", "bundle"
 #: The setting of a run that add, remove or merge changed: its run.toml repeats nothing.
 CHANGED = "changed"
+#: The setting that holds a plan's phases, as a list of plain tables.
+PHASES = "phases"
 
 
 def free(folder: Path) -> None:
@@ -91,6 +93,9 @@ class Contents:
         parts = sum(map(len, self.files().values()))
         parts += 2 * len(pretty(self.model.metrics)) + len(pretty(self.model.backbone.info.json()))
         parts += sum(array.nbytes for array in self.model.head.arrays().values())
+        tuning = self.model.backbone.tuning
+        if tuning and not (standalone or self.weights):
+            parts += 4 * tuning.parameters
         if standalone or self.weights:
             parts += 4 * sum(stage.parameters for stage in self.model.backbone.info.stages)
         return parts
@@ -180,13 +185,15 @@ def kept_sums(model: Model, parts: Parts) -> Sums | None:
 
 
 def toml(settings: dict[str, Any]) -> str:
-    """The settings as a flat TOML table; a JSON string is a TOML basic string."""
+    """The settings as keys, and the phases of a plan, if there are any, as [[phase]] tables."""
     lines = ["# Everything that decides this run's result. Repeat it: regraft fit run.toml"]
     if settings.get(CHANGED) is True:
         lines = ["# How this run began. It was changed since, so this file does not repeat it."]
-    for key, value in settings.items():
-        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"
+    flat = {key: value for key, value in settings.items() if key != PHASES}
+    if PHASES in settings:
+        flat = {"format": text.FORMAT, "regraft": __version__} | flat
+    lines += [f"{key} = {text.value(value)}" for key, value in flat.items()]
+    return "\n".join([*lines, *text.phase_lines(settings.get(PHASES, ()))]) + "\n"
 
 
 #: For each type of a setting what a run.toml may hold in its place, and what that is called.
@@ -200,17 +207,14 @@ _TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
 
 
 def read_settings(path: Path, known: dict[str, type]) -> dict[str, Any]:
-    """The settings in a `run.toml`.
+    """The settings in a `run.toml`; its [[phase]] tables, if it has any, are 'phases'.
 
     Raises:
-        OptionError: it is not TOML, or has a key or a type that is not known.
+        OptionError: it is not TOML, was written by a newer regraft, or has a key or a type that
+            is not known.
     """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise OptionError(f"{path} cannot be read: {problem.strerror}.") from problem
-    except ValueError as problem:
-        raise OptionError(f"{path} is not a run.toml ({problem}).") from problem
+    settings = text.load(path, "a run.toml")
+    tables = text.phase_tables(settings, path)
     if settings.get(CHANGED) is True:
         raise OptionError(
             f"{path} belongs to a run that was changed by add, remove or merge, so it does not "
@@ -224,7 +228,7 @@ def read_settings(path: Path, known: dict[str, type]) -> dict[str, Any]:
         taken, called = _TAKEN[known[key]]
         if type(value) not in taken:
             raise OptionError(f"{path}: '{key}' must be {called}, got {value!r:.80}.")
-    return settings
+    return settings | ({PHASES: tables} if tables else {})
 
 
 def resolved(path: Path) -> dict[str, Any]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from regraft import plans
+from regraft.cli import flags as made
 from regraft.cli import options
-from regraft.cli.output import percent, print_json, progress_bar, say, show_warnings
+from regraft.cli.live import watching
+from regraft.cli.output import percent, print_json, say, show_warnings
+from regraft.cli.unfinished import command_digest, next_folder, unfinished
 from regraft.errors import OptionError
+from regraft.plans.setting import settings_of
+from regraft.plans.text import phases_of
 
 NAME = "fit"
+PLANS = ", ".join(plans.PLANS)
+RECIPE = settings_of(plans.Recipe)
+#: Options that may stand beside a run.toml: they do not decide the result.
+BESIDE = ("data", "settings", "out", "standalone", "json", "log", *made.settings())
+#: Settings of a run.toml whose empty text stands for none.
+OPTIONAL = ("test", "weights", "revision", "size", "digest", "group", "folds")
 
 #: The settings of a run.toml that `fit` takes back, and their types.
 SETTINGS: dict[str, type] = {
@@ -36,9 +49,12 @@ SETTINGS: dict[str, type] = {
     "precision": str,
     "threads": int,
     "seed": int,
+    "plan": str,
+    **{name: one.types[0] for name, one in RECIPE.items()},
 }
 
 
+@made.with_settings
 def command(
     context: typer.Context,
     data: Annotated[
@@ -49,6 +65,11 @@ def command(
             "or the run.toml of an earlier run to repeat it.",
         ),
     ],
+    settings: options.Settings = None,
+    plan: Annotated[
+        str,
+        typer.Option(help=f"What to train: {PLANS}, or a file of your own phases, my.toml."),
+    ] = "probe",
     backbone: options.Backbone = None,
     at: Annotated[
         str, typer.Option(help="Stage whose output the head reads: end, a name, a+b, or auto.")
@@ -90,13 +111,24 @@ def command(
     standalone: Annotated[
         bool, typer.Option("--standalone", help="Put the backbone's weights into the bundle.")
     ] = False,
+    log: Annotated[
+        str,
+        typer.Option(
+            help="tensorboard:DIR or mlflow:URI: write each epoch's numbers there too.",
+            show_default=False,
+        ),
+    ] = "",
     json: options.Json = False,
+    *,
+    flags: dict[str, str],
 ) -> None:
-    """Adapt a pretrained backbone to DATA and leave a run folder with a bundle in it."""
-    from regraft.record import free, read_settings
-    from regraft.run import fit
+    """Adapt a pretrained backbone to DATA and leave a run folder with a bundle in it.
 
+    The plan says what is trained; its settings are flags, or KEY=VALUE. 'regraft inspect BACKBONE
+    --plan NAME' shows what a plan does.
+    """
     show_warnings()
+    changes = made.together(flags, settings)
     how: dict[str, Any] = {
         "data": data,
         "backbone": backbone,
@@ -118,15 +150,51 @@ def command(
     }
     if data.endswith(".toml"):
         refuse_beside_toml(context)
-        how = from_settings(read_settings(Path(data), SETTINGS))
-    folder = out or next_folder(str(how["data"]))
-    free(folder)
-    with progress_bar("features") as progress:
-        run = fit(**how, say=say, progress=progress).save(folder, standalone=standalone)
-    if json:
-        print_json(run.report)
+        how = from_file(Path(data), changes)
     else:
-        show(run.report)
+        how["plan"] = plans.planned(plan, None, _only_plans(changes))
+    report = run(how, out, log, standalone=standalone)
+    if json:
+        print_json(report)
+    else:
+        show(report)
+
+
+def run(how: dict[str, Any], out: Path | None, log: str, *, standalone: bool) -> dict[str, Any]:
+    """The report of the run that these arguments of `regraft.fit` give, saved.
+
+    A run that trains keeps its state beside the folder until it is there, so that the same command
+    goes on after whatever ended it.
+    """
+    from regraft.record import free
+    from regraft.run import fit
+
+    planned: plans.Planned = how["plan"]
+    command = command_digest(how) if planned.trains else ""
+    folder = out or next_folder(str(how["data"]), command)
+    free(folder)
+
+    def fitted(**kept: Any) -> dict[str, Any]:
+        with watching() as (progress, watch):
+            made = fit(**how, **kept, log=log, say=say, progress=progress, watch=watch)
+        return made.save(folder, standalone=standalone).report
+
+    if not planned.trains:
+        return fitted()
+    with unfinished(folder, command) as left:
+        try:
+            return fitted(unfinished=left)
+        except KeyboardInterrupt:
+            say("the best so far is kept; the same command goes on from here")
+            raise
+
+
+def _only_plans(changes: dict[str, str]) -> dict[str, str]:
+    """The changes, none of which is an option by another way of writing it."""
+    for name in changes:
+        if name in SETTINGS and name not in RECIPE:
+            raise OptionError(f"{name} is an option: write --{name.replace('_', '-')} instead.")
+    return changes
 
 
 def refuse_beside_toml(context: typer.Context) -> None:
@@ -134,32 +202,80 @@ def refuse_beside_toml(context: typer.Context) -> None:
     for name in context.params:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in ("data", "out", "standalone", "json"):
+        if given and name not in BESIDE:
             raise OptionError(
-                f"--{name.replace('_', '-')} cannot be given beside a run.toml; change its line in "
-                "the file instead."
+                f"--{name.replace('_', '-')} cannot be given beside a run.toml; write "
+                f"{name}=VALUE after it, or change its line in the file."
             )
 
 
-def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings as the arguments of `regraft.fit`."""
-    empty_is_none = {
-        key: value or None
-        for key, value in settings.items()
-        if key in ("test", "weights", "revision", "size", "digest", "group", "folds")
+def from_file(path: Path, changes: dict[str, str]) -> dict[str, Any]:
+    """A run.toml as the arguments of `regraft.fit`, with changes.
+
+    Raises:
+        OptionError: it is none, or a change is of a setting that there is not.
+    """
+    from regraft.record import read_settings
+
+    settings = read_settings(path, SETTINGS)
+    own = {name: text for name, text in changes.items() if name in SETTINGS and name not in RECIPE}
+    for name, text in own.items():
+        settings[name] = _value(name, text)
+    if "plan" in own:
+        settings.pop("phases", None)
+    if {"backbone", "weights", "revision", "size"} & set(own):
+        settings.pop("digest", None)
+    rest = {name: text for name, text in changes.items() if name not in own}
+    return from_settings(settings, path, rest)
+
+
+def _value(name: str, text: str) -> Any:
+    """What a text on the command line is as a setting of a run.
+
+    Raises:
+        OptionError: it is of another type.
+    """
+    kinds: dict[type, Callable[[str], Any]] = {
+        str: str,
+        int: int,
+        float: float,
+        bool: {"true": True, "false": False}.__getitem__,
+        list: lambda text: [int(part) for part in text.split(",")],
     }
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    kind = SETTINGS[name]
+    try:
+        return kinds[kind](text)
+    except (ValueError, KeyError):
+        called = words.get(kind, "whole numbers with commas")
+        raise OptionError(f"{name} must be {called}, got '{text:.60}'.") from None
+
+
+def from_settings(
+    settings: dict[str, Any], path: Path = Path("run.toml"), changes: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """A run's settings as the arguments of `regraft.fit`.
+
+    Args:
+        settings: as `read_settings` gives them.
+        path: of the file, for errors.
+        changes: to settings of the plan.
+
+    Raises:
+        OptionError: 'data' is missing, or the plan cannot be had.
+    """
     if "data" not in settings:
         raise OptionError("run.toml must name its 'data'.")
-    return settings | empty_is_none
-
-
-def next_folder(data: str) -> Path:
-    """runs/NAME-1, or the first number that is free."""
-    name = Path(data).absolute().stem or "data"
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
+    held = dict(settings)
+    name, tables = held.pop("plan", "probe"), held.pop("phases", None)
+    recipe = {key: held.pop(key) for key in RECIPE if key in held}
+    if tables is not None:
+        known = plans.Planned(name, phases_of(tables, f"{path}: "), plans.Recipe())
+        planned = plans.planned(known, None, recipe | (changes or {}))
+    else:
+        planned = plans.planned(name, None, recipe | (changes or {}))
+    empty_is_none = {key: held[key] or None for key in OPTIONAL if key in held}
+    return held | empty_is_none | {"plan": planned}
 
 
 def show(report: dict[str, Any]) -> None:

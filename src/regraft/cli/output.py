@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
 
     from regraft.features import Progress
 
@@ -52,6 +53,13 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
         yield None
         return
     from rich.console import Console
+
+    with bar(what, Console(stderr=True), transient=True) as shown:
+        yield advance(shown)
+
+
+def bar(what: str, console: Console, **how: Any) -> Bar:
+    """A bar with the time left, not shown yet."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -61,9 +69,13 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
     )
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return Progress(*columns, console=console, **how)
+
+
+def advance(shown: Bar) -> Progress:
+    """What to call with (done, in all) to move a bar."""
+    task = shown.add_task("", total=None)
+    return lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def megabytes(count: float) -> str:

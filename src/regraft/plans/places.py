@@ -56,7 +56,7 @@ def cut_of(
     if index > at + 1 or (isinstance(cut, str) and index > at):
         raise CutError(
             f"cut '{cut}' lies above '{names[at]}', the stage that the head reads (--at): name "
-            "that stage or a lower one as cut, 'end' to train the head alone, or a higher one as --at."
+            "that stage or a lower one as cut, 'end' for the head alone, or a higher one as --at."
         )
     return index
 

@@ -1,0 +1,102 @@
+"""How training goes, while it goes: a line that moves on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from regraft.cli.output import advance, bar, percent, say
+
+if TYPE_CHECKING:
+    from regraft.features import Progress
+
+Event = dict[str, Any]
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 24  # characters of a curve
+
+
+@dataclass
+class Curve:
+    """What was told of a training so far.
+
+    Attributes:
+        losses: validation log-loss of each epoch, all phases.
+        best: the event of the best epoch, None before the first.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    best: Event | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one epoch in; see `regraft.train.loop` for what it holds."""
+        self.losses.append(event["log_loss"])
+        if self.best is None or event["log_loss"] < self.best["log_loss"]:
+            self.best = event
+
+    def spark(self) -> str:
+        """The last losses as a row of bars."""
+        return spark(self.losses[-WIDTH:])
+
+
+def spark(values: list[float]) -> str:
+    """Numbers as a row of bars; the least is the lowest bar."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in values)
+
+
+def line(event: Event) -> str:
+    """One epoch in words."""
+    return (
+        f"phase {event['phase']} of {event['phases']}, epoch {event['epoch']} of "
+        f"{event['epochs']}: training loss {event['train_loss']:.4f}, validation loss "
+        f"{event['log_loss']:.4f}, {percent(event['accuracy'])} right; {left(event)}"
+    )
+
+
+def left(event: Event) -> str:
+    """How long the phase still takes, if no early stop ends it."""
+    seconds = event["left_seconds"]
+    if seconds >= 90:
+        return f"at most {seconds / 60:.0f} min left in this phase"
+    return f"at most {seconds:.0f} s left in this phase"
+
+
+@contextmanager
+def watching() -> Iterator[tuple[Progress | None, Callable[[Event], None]]]:
+    """While the block runs: what to call with (pictures done, in all), and what per epoch."""
+    if not sys.stderr.isatty():
+        yield None, lambda event: say(line(event))
+        return
+    with _moving() as both:
+        yield both
+
+
+@contextmanager
+def _moving() -> Iterator[tuple[Progress, Callable[[Event], None]]]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    console, curve, status = Console(stderr=True), Curve(), Text()
+    shown = bar("features", console)
+
+    def watch(event: Event) -> None:
+        curve.add(event)
+        status.plain = f"{line(event)}\nvalidation loss {curve.spark()} {best(curve)}"
+
+    with Live(Group(shown, status), console=console, transient=True):
+        yield advance(shown), watch
+
+
+def best(curve: Curve) -> str:
+    """The best epoch so far, in words."""
+    held = curve.best
+    if held is None:
+        return ""
+    return f"best {held['log_loss']:.4f} in phase {held['phase']}, epoch {held['epoch']}"
