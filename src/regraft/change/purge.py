@@ -22,6 +22,7 @@ from regraft.files import sweep, sync
 PENDING = "purge.json"
 PIECE = 1 << 24  # bytes that are searched at a time
 ANCHOR = 8  # bytes of what is searched for, looked up before all of it is compared
+MOST_TRIED = 4096  # places of a row that are compared for it
 LEAST_BYTES = 32  # of a row of activations that is searched for
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 Hit = tuple[int, bytes]  # where, and what
@@ -204,8 +205,8 @@ class Patterns:
 
 
 def _telling(pattern: bytes) -> int:
-    """Where the eight bytes begin that have the most different values."""
-    starts = range(0, len(pattern) - ANCHOR + 1, 4)
+    """Where eight bytes begin that differ most from each other, of so many places of the row."""
+    starts = range(0, len(pattern) - ANCHOR + 1, max(4, len(pattern) // MOST_TRIED // 4 * 4))
     return max(starts, key=lambda at: len(set(pattern[at : at + ANCHOR])))
 
 
