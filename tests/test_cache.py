@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from regraft import cache
-from regraft.cache import MANY_SEGMENTS, Shelf, clear, entries, trim, verify, write_segment
+from regraft.cache import MANY_SEGMENTS, Shelf, clear, entries, trim, verify
 from regraft.errors import CacheError
 from regraft.files import digest
+from regraft.segments import Segment, write_segment
 
 
 def keys(*names: int) -> list[str]:
@@ -93,7 +94,7 @@ def test_arrays_of_every_kind_come_back_as_they_were_and_begin_aligned(tmp_path:
         "c": np.float32,
         "row": np.uint8,
     }
-    segment = cache.Segment(path)
+    segment = Segment(path)
     for name in arrays:
         assert segment.place(name)[0] % segment.array(name).itemsize == 0
 

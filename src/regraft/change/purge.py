@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from regraft.cache import KEYS, Segment, entries, purge
+from regraft.cache import entries, purge
 from regraft.errors import BundleError, CacheError
 from regraft.files import sweep, sync
+from regraft.segments import KEYS, Segment
 
 PENDING = "purge.json"
 PIECE = 1 << 24  # bytes that are searched at a time
