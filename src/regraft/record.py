@@ -22,7 +22,7 @@ from typing import Any
 from regraft import __version__, ledger
 from regraft.bundle import pretty
 from regraft.choose import rows_at
-from regraft.errors import BundleError, OptionError
+from regraft.errors import BundleError, OptionError, did_you_mean
 from regraft.features import Features
 from regraft.files import exchange, put_folder, reason, refusal, visible, whole_folder
 from regraft.heads.sums import Sums, sums_of
@@ -222,9 +222,8 @@ def read_settings(path: Path, known: dict[str, type]) -> dict[str, Any]:
         )
     for key, value in settings.items():
         if key not in known:
-            raise OptionError(
-                f"{path}: '{key}' is no setting of a run; known are {', '.join(known)}."
-            )
+            near = did_you_mean(key, known) or f" Known are {', '.join(known)}."
+            raise OptionError(f"{path}: '{key}' is no setting of a run.{near}")
         taken, called = _TAKEN[known[key]]
         if type(value) not in taken:
             raise OptionError(f"{path}: '{key}' must be {called}, got {value!r:.80}.")

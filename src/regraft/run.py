@@ -30,7 +30,15 @@ from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.plans import Phase, Recipe
 from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
-from regraft.training import Training, Watch, model_of, one_stage, tested, train_parts
+from regraft.training import (
+    Training,
+    Watch,
+    model_of,
+    one_stage,
+    pictures,
+    tested,
+    train_parts,
+)
 
 Say = Callable[[str], None]
 
@@ -73,7 +81,15 @@ class Run:
         """
         where = Path(folder)
         report = self.report | {"run": str(where), "bundle": str(where / "bundle")}
-        held = Contents(self.model, report, self.settings, self.tried, self.ledger, self.sums())
+        held = Contents(
+            self.model,
+            report,
+            self.settings,
+            self.tried,
+            self.ledger,
+            self.sums(),
+            beside=pictures(report),
+        )
         write_run(where, held, standalone=standalone)
         return replace(self, report=report, folder=where)
 

@@ -6,6 +6,7 @@ plan (phases, recipe) ─► flows beside the features ─► head solved ─►
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.choose import Choice
-from regraft.errors import OptionError
+from regraft.errors import MissingExtra, OptionError
 from regraft.evaluate import evaluate
 from regraft.features import Progress
 from regraft.model import Model, score
@@ -25,6 +26,8 @@ from regraft.plans import Phase, Recipe
 
 if TYPE_CHECKING:
     from regraft.train.adapt import Adapted
+
+log = logging.getLogger("regraft")
 
 Say = Callable[[str], None]
 Watch = Callable[[dict[str, Any]], None]
@@ -235,3 +238,20 @@ def one_stage(net: Backbone, at: list[str] | None, folds: bool) -> int:
             "the plan probe."
         )
     return net.index(at[0])
+
+
+def pictures(report: dict[str, Any]) -> dict[str, bytes]:
+    """Pictures of a training for its run folder, by file name; none without matplotlib."""
+    curve = (report.get("training") or {}).get("wise")
+    if not curve:
+        return {}
+    from regraft.train.figure import drawn
+    from regraft.train.wise import Point
+
+    points = [Point(**point) for point in curve["curve"]]
+    picked = min(points, key=lambda point: abs(point.alpha - curve["alpha"]))
+    try:
+        return {"wise.svg": drawn(points, picked)}
+    except MissingExtra as problem:
+        log.info("%s", problem)
+        return {}

@@ -107,6 +107,9 @@ PLANS: dict[str, Callable[..., Plan]] = {
     )
 }  # fmt: skip
 
+#: What a plan begins with of the recipe, where nothing else is asked for.
+BEGUN: dict[str, dict[str, Any]] = {"lpft": {"wise": "auto"}}
+
 #: Fields of a phase that say something of stages, so nothing to a phase that trains the head alone.
 ABOVE = ("cut", "decay", "only", "adapter", "rank", "scratch")
 

@@ -10,7 +10,7 @@ from typing import Any
 from regraft.backbones import Backbone
 from regraft.errors import OptionError
 from regraft.plans.layers import layers_of
-from regraft.plans.named import ABOVE, PLANS, Plan, named, parameters
+from regraft.plans.named import ABOVE, BEGUN, PLANS, Plan, named, parameters
 from regraft.plans.phase import Phase
 from regraft.plans.recipe import Recipe
 from regraft.plans.resolve import check, check_recipe, resolve
@@ -80,7 +80,7 @@ def planned(
         begun = Planned(Path(plan).stem, *read_plan(Path(plan)))
     else:
         own = parameters(plan) if plan in PLANS else {}
-        begun = Planned(plan, named(plan, _own(own, rest)), Recipe())
+        begun = Planned(plan, named(plan, _own(own, rest)), Recipe(**BEGUN.get(plan, {})))
     check(begun.phases)
     done = changed(replace(begun, recipe=recipe or begun.recipe), rest)
     check(done.phases)

@@ -18,7 +18,8 @@ from regraft.stages import Flow, Stage, Stages, pool
 
 #: Layers that keep running statistics of what they see.
 NORMS = nn.modules.batchnorm._NormBase
-HEAD = "head."
+#: Before the names of the head's tensors; no module of a network can be called so.
+HEAD = "head:"
 
 
 class Above(nn.Module):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from regraft.errors import need_extra
-from regraft.files import whole_file
+from regraft.files import write_whole
 from regraft.train.wise import Point
 
 LINE, CHOSEN, FAINT = "#1f5fa8", "#c2410c", "#8a8a8a"
@@ -37,14 +38,19 @@ def alternative(points: Sequence[Point], picked: Point) -> str:
 
 
 def draw(points: Sequence[Point], picked: Point, path: Path) -> None:
-    """Write the curve as SVG: log-loss and accuracy over alpha, with the point that was picked.
+    """Write what `drawn` gives to a file, whole or not at all. Raises as `drawn` does."""
+    write_whole(path, drawn(points, picked))
 
-    The same curve gives the same bytes with one version of matplotlib.
+
+def drawn(points: Sequence[Point], picked: Point) -> bytes:
+    """The curve as SVG: log-loss and accuracy over alpha, with the point that was picked.
+
+    The same curve gives the same bytes with one version of matplotlib. The picture's title is
+    `alternative`.
 
     Args:
         points: in order of alpha, at least one.
         picked: one of them.
-        path: of the file, whose title is `alternative`.
 
     Raises:
         MissingExtra: without the package matplotlib.
@@ -63,9 +69,10 @@ def draw(points: Sequence[Point], picked: Point, path: Path) -> None:
         panels[1].set_xlabel("alpha (0: before training, 1: after)")
         panels[1].set_xticks([point.alpha for point in points])
         figure.tight_layout()
-        with whole_file(path) as part:
-            said = {"Title": alternative(points, picked), "Date": None}
-            figure.savefig(part, format="svg", metadata=said)
+        said = {"Title": alternative(points, picked), "Date": None}
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata=said)
+    return out.getvalue()
 
 
 def _panel(panel: Any, points: Sequence[Point], picked: Point, field: str, label: str) -> None:

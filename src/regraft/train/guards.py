@@ -12,7 +12,7 @@ from torch import nn
 
 from regraft.backbones import Backbone
 from regraft.errors import OptionError
-from regraft.plans import Recipe
+from regraft.plans import Phase
 from regraft.train import keep
 from regraft.train.above import HEAD
 from regraft.train.fisher import MOST, Fisher, Source, fisher
@@ -72,7 +72,7 @@ def guards(
         say(found.said())
         made.append(keep.ewc(body, before, found.values, recipe.ewc))
     if recipe.lwf and body:
-        made.append(_lwf(job, backbone, cut, recipe))
+        made.append(_lwf(job, backbone, job.plan[phase]))
     return tuple(made)
 
 
@@ -99,20 +99,24 @@ def _own_flows(job: Job, cut: int) -> Iterator[torch.Tensor]:
         yield job.above.prepared(flow if len(flow) > 1 else flow[0]) if cut == 0 else flow[0]
 
 
-def _lwf(job: Job, backbone: Backbone, cut: int, recipe: Recipe) -> keep.LwF:
-    """Learning without forgetting; what the source said of a view is asked once and kept."""
+def _lwf(job: Job, backbone: Backbone, phase: Phase) -> keep.LwF:
+    """Learning without forgetting: the source's answers, asked for once where that is worth it.
+
+    Raises:
+        OptionError: rows are mixed, of which the source was never asked.
+    """
+    recipe, cut = job.recipe, int(phase.cut)
+    if recipe.mixup or recipe.cutmix:
+        raise OptionError(
+            "lwf keeps the answers to single pictures, so it cannot be used with mixup or cutmix."
+        )
     classifier = classifier_for(backbone, job.above.at, "lwf").to(job.device)
     original = Source(copy.deepcopy(backbone[cut:]), classifier).eval().to(job.device)
-    known: dict[tuple[int, int], torch.Tensor] = {}
 
-    def answers(rows: NDArray[np.intp], views: NDArray[np.intp]) -> torch.Tensor:
-        keys = list(zip(rows.tolist(), views.tolist(), strict=True))
-        new = [place for place, key in enumerate(keys) if key not in known]
-        if new:
-            flow = job.send(job.train.flows[cut].read(rows[new], views[new]))
-            with torch.no_grad():
-                said = original(job.above.prepared(flow) if cut == 0 else flow).float()
-            known.update({keys[place]: said[i] for i, place in enumerate(new)})
-        return torch.stack([known[key] for key in keys])
+    def ask(rows: NDArray[np.intp], views: NDArray[np.intp]) -> torch.Tensor:
+        flow = job.send(job.train.flows[cut].read(rows, views))
+        with torch.no_grad():
+            return original(job.above.prepared(flow) if cut == 0 else flow).float()
 
-    return keep.LwF(classifier, answers, recipe.lwf)
+    kept = keep.Kept(ask, len(job.train), job.train.flows[cut].views, phase.epochs)
+    return keep.LwF(classifier, kept, recipe.lwf)

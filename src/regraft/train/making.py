@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from regraft.backbones.info import Tap
+from regraft.data.sources import bare
 from regraft.errors import OptionError
-from regraft.features import Features, Progress
-from regraft.flows import flows
+from regraft.features import Features, Progress, compute, refuse_nothing
+from regraft.flows import flow_name, flows, widened
 from regraft.heads.fitted import FittedHead
 from regraft.heads.layers import Layers
 from regraft.parts import Parts, numbers
@@ -21,6 +22,7 @@ from regraft.pipeline import Pipeline, tap_name
 from regraft.plans import Phase, Recipe
 from regraft.train import adapters, drop, finder, head, names, optim, rates, speed
 from regraft.train.above import HEAD, Above
+from regraft.train.fisher import MOST
 from regraft.train.guards import guards
 from regraft.train.job import Job, Part
 from regraft.train.scratch import random_tensors
@@ -135,11 +137,11 @@ class Making:
 
     def _open(self, above: Above) -> tuple[tuple[str, ...], ...]:
         """What each phase trains, by name; adapters and drop paths are put in."""
-        if self.recipe.drop_path:
-            drop.drop_paths(above.stages, self.recipe.drop_path)
         found: list[tuple[str, ...]] = []
         for phase in self.plan:
             found.append(() if phase.solve else self._names(above, phase))
+        if self.recipe.drop_path:
+            drop.drop_paths(above.stages, self.recipe.drop_path)
         sizes = {n: p.numel() for n, p in above.parameters_by_name().items()}
         self._count = sum(sizes[name] for name in set().union(*found))
         return tuple(found)
@@ -149,6 +151,11 @@ class Making:
         own = [n for n in above.parameters_by_name() if n.startswith(HEAD)]
         if phase.adapter:
             return (*adapters.apply(stages, phase, self.seed), *own)
+        if any(".lora_" in name for name in above.parameters_by_name()):
+            raise OptionError(
+                "a plan with a lora phase must train nothing but lora from there on: give the "
+                "later phases adapter = 'lora' too."
+            )
         return tuple(names.choose(stages, phase.only, own))
 
     def _guarded(self, job: Job) -> Job:
@@ -157,9 +164,23 @@ class Making:
             return job
 
         def make(job: Job, phase: int) -> Any:
-            return guards(job, self.pipe.backbone, phase, self.plain, self.say)
+            source = self._source_flows if recipe.ewc_source else None
+            return guards(job, self.pipe.backbone, phase, self.plain, self.say, source)
 
         return replace(job, guards=make)
+
+    def _source_flows(self, cut: int) -> Iterator[torch.Tensor]:
+        """Flows (1, …) of the source images that the recipe names."""
+        found = bare(self.recipe.ewc_source, self.pipe.info.input.modality)
+        spread = np.linspace(0, len(found.examples) - 1, min(len(found.examples), MOST))
+        some = [found.examples[int(place)] for place in np.unique(spread.astype(int))]
+        seen = compute(some, widened(replace(self.pipe, taps=()), [cut], "full"), self.progress)
+        refuse_nothing(seen, (*found.skipped, *seen.skipped), self.recipe.ewc_source)
+        rows = seen.rows[flow_name(cut)]
+        for row in range(len(rows)):
+            flow = torch.from_numpy(rows.raw(np.array([row])))
+            preamble = self.pipe.info.input.preamble()
+            yield preamble(flow) if cut == 0 else flow
 
     def _fastest(self, job: Job) -> Job:
         """With the precision and memory format that two batches showed to be fastest."""

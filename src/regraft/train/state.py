@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 import xxhash
 
+from regraft.errors import OptionError
 from regraft.files import reason, whole_file
 
 log = logging.getLogger("regraft")
@@ -81,11 +83,12 @@ class Keeper:
     Args:
         folder: where to; None keeps nothing.
         every: seconds between two checkpoints; a state that is not written is computed again.
+            `REGRAFT_CHECKPOINT_SECONDS`, or 15, if None.
     """
 
-    def __init__(self, folder: Path | None, every: float = EVERY_SECONDS) -> None:
+    def __init__(self, folder: Path | None, every: float | None = None) -> None:
         self._file = None if folder is None else folder / CHECKPOINT
-        self._every = every
+        self._every = seconds() if every is None else every
         self._last = time.monotonic()
 
     def due(self, *, better: bool = False) -> bool:
@@ -117,6 +120,22 @@ class Keeper:
         except (ValueError, KeyError, TypeError, OSError) as problem:
             log.warning("%s is damaged (%s): training begins again", self._file, problem)
             return None
+
+
+def seconds() -> float:
+    """Between two checkpoints, as the environment or the default has it.
+
+    Raises:
+        OptionError: the environment holds no such number.
+    """
+    told = os.environ.get("REGRAFT_CHECKPOINT_SECONDS", "")
+    try:
+        every = float(told or EVERY_SECONDS)
+        if every >= 0:
+            return every
+    except ValueError:
+        pass
+    raise OptionError(f"REGRAFT_CHECKPOINT_SECONDS must be a number of seconds, got '{told:.40}'.")
 
 
 def write(path: Path, state: State) -> None:
