@@ -39,11 +39,11 @@ def _passes(stage: nn.Module) -> tuple[AbstractContextManager[None], AbstractCon
 def _counted_once(stage: nn.Module) -> Iterator[None]:
     """BatchNorm learns nothing more of a batch that it has seen already."""
     norms = [m for m in stage.modules() if isinstance(m, NORMS) and m.training]
-    tracked = [norm.track_running_stats for norm in norms]
+    held = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, was in zip(norms, tracked, strict=True):
-            norm.track_running_stats = was
+        for norm, (momentum, count) in zip(norms, held, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
