@@ -18,6 +18,7 @@ from regraft.cli import (
     audit,
     backbones,
     cache,
+    compare,
     doctor,
     embed,
     evaluate,
@@ -44,7 +45,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (audit, fit, evaluate, predict, add, remove, merge, embed, inspect, backbones, doctor)
+VERBS = (
+    audit,
+    fit,
+    compare,
+    evaluate,
+    predict,
+    add,
+    remove,
+    merge,
+    embed,
+    inspect,
+    backbones,
+    doctor,
+)
 for verb in VERBS:
     app.command(verb.NAME)(verb.command)
 app.add_typer(cache.app, name="cache")

@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from regraft import files
-from regraft.errors import OptionError
+from regraft.errors import OptionError, RegraftError
+from regraft.train import started
 
 ENDING = ".unfinished"
 COMMAND = "command.json"
@@ -38,17 +40,36 @@ def next_folder(data: str, command: str = "") -> Path:
         data: names the run.
         command: its digest; '' for a run that leaves nothing unfinished.
     """
-    name = Path(data).absolute().stem or "data"
-    number = 1
-    while True:
-        folder = Path("runs") / f"{name}-{number}"
+    for folder in _numbered(_name(data)):
         left = beside(folder)
-        if not folder.exists() and (not left.exists() or _goes_on(left, command)):
+        if not folder.exists() and (not left.exists() or goes_on(left, command)):
             return folder
-        number += 1
+    raise AssertionError  # numbers do not end
 
 
-def _goes_on(left: Path, command: str) -> bool:
+def next_comparison(data: str, command: str, done: str) -> Path:
+    """runs/compare-NAME-1, or the first number that is free or was begun by this very command.
+
+    Args:
+        data: names the comparison.
+        command: its digest.
+        done: the file that is there once it is finished.
+    """
+    for folder in _numbered(f"compare-{_name(data)}"):
+        if not folder.exists() or (not (folder / done).exists() and goes_on(folder, command)):
+            return folder
+    raise AssertionError
+
+
+def _name(data: str) -> str:
+    return Path(data).absolute().stem or "data"
+
+
+def _numbered(name: str) -> Iterator[Path]:
+    return (Path("runs") / f"{name}-{number}" for number in count(1))
+
+
+def goes_on(left: Path, command: str) -> bool:
     """Whether this command began that folder, and nobody is at work in it."""
     try:
         held = json.loads((left / COMMAND).read_bytes())["command"]
@@ -61,31 +82,49 @@ def _goes_on(left: Path, command: str) -> bool:
 
 
 @contextmanager
+def at_work(folder: Path, command: str, run: Path) -> Iterator[Path]:
+    """Make a folder, or take it up again, and keep every other process from it.
+
+    Args:
+        folder: to be.
+        command: the digest of what is done in it.
+        run: what to call it in errors.
+
+    Raises:
+        OptionError: another process is at work in it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = files.hold(folder)
+        if handle is None:
+            raise OptionError(
+                f"another process is making {run} now; wait for it, or name another --out."
+            )
+        if not (folder / COMMAND).exists():
+            files.write_whole(folder / COMMAND, json.dumps({"command": command}).encode())
+    except OSError as problem:
+        raise OptionError(f"{folder} cannot be made: {files.reason(problem)}.") from problem
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            os.close(handle)
+
+
+@contextmanager
 def unfinished(folder: Path, command: str) -> Iterator[Path]:
     """The folder for checkpoints of the run `folder`; it is gone once the block ends well.
 
-    If the block fails before there was anything to keep, it is gone too.
+    If the block fails before anything was learned, it is gone too.
 
     Raises:
-        OptionError: another process is at work on the same run, or it cannot be written.
+        OptionError: see `at_work`.
     """
-    left = beside(folder)
-    try:
-        left.mkdir(parents=True, exist_ok=True)
-        handle = files.hold(left)
-        if handle is None:
-            raise OptionError(
-                f"another process is training {folder} now; wait for it, or name another --out."
-            )
-        if not (left / COMMAND).exists():
-            files.write_whole(left / COMMAND, json.dumps({"command": command}).encode())
-    except OSError as problem:
-        raise OptionError(f"{left} cannot be made: {files.reason(problem)}.") from problem
-    try:
-        yield left
+    with at_work(beside(folder), command, folder) as left:
+        try:
+            yield left
+        except RegraftError:
+            if {path.name for path in left.iterdir()} <= {COMMAND, started.FILE}:
+                shutil.rmtree(left, ignore_errors=True)
+            raise
         shutil.rmtree(left, ignore_errors=True)
-    finally:
-        if left.is_dir() and {path.name for path in left.iterdir()} <= {COMMAND}:
-            shutil.rmtree(left, ignore_errors=True)
-        with suppress(OSError):
-            os.close(handle)

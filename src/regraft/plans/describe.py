@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regraft.backbones.info import BackboneInfo, StageInfo
 from regraft.plans.named import Plan
 from regraft.plans.phase import Phase
 from regraft.plans.recipe import Recipe
+
+if TYPE_CHECKING:
+    from regraft.backbones.info import BackboneInfo, StageInfo
 
 FLOAT_BYTES, HALF_BYTES = 4, 2
 BACKWARD = 2  # a backward pass is two forward passes of work

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from regraft.backbones.info import StageInfo
 from regraft.errors import CutError
 from regraft.places import cut_index, stage_index
+
+if TYPE_CHECKING:
+    from regraft.backbones.info import StageInfo
 
 #: Per layer, in the order of `inspect --layers`: the index of the stage that holds its tensors,
 #: None for a layer without tensors.

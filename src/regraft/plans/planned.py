@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regraft.backbones import Backbone
 from regraft.errors import OptionError
 from regraft.plans.layers import layers_of
 from regraft.plans.named import ABOVE, BEGUN, PLANS, Plan, named, parameters
@@ -16,6 +15,9 @@ from regraft.plans.recipe import Recipe
 from regraft.plans.resolve import check, check_recipe, resolve
 from regraft.plans.setting import settings_of, unknown
 from regraft.plans.text import read_plan
+
+if TYPE_CHECKING:
+    from regraft.backbones import Backbone
 
 OWN = "own"  # what a plan of one's own phases is called
 EARLY = "early"

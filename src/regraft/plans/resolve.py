@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from regraft.backbones.info import BackboneInfo
 from regraft.errors import CutError, OptionError
 from regraft.plans.phase import Phase
 from regraft.plans.places import Layers, cut_of
 from regraft.plans.recipe import Recipe
 from regraft.plans.setting import check_settings
+
+if TYPE_CHECKING:
+    from regraft.backbones.info import BackboneInfo
 
 MASKED = "NLC+mask"
 
