@@ -107,14 +107,13 @@ def _tensorboard(folder: str, name: str, key: str) -> Iterator[Log]:
 
 @contextmanager
 def _mlflow(place: str, name: str, key: str) -> Iterator[Log]:
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     uri = place if "://" in place else Path(place).absolute().as_uri()
     try:
         client = MlflowClient(tracking_uri=uri)
         run = _run_of(client, name, digest(key.encode())[:32] if key else "")
-    except (MlflowException, OSError) as problem:
+    except Exception as problem:  # MLflow's folders raise nothing more precise
         raise _refused("mlflow", place, problem) from problem
 
     def write(step: int, found: Mapping[str, float]) -> None:
@@ -123,27 +122,25 @@ def _mlflow(place: str, name: str, key: str) -> Iterator[Log]:
 
     ended = "KILLED"
     try:
-        yield _Patient(write, place, MlflowException)
+        yield _Patient(write, place)
         ended = "FINISHED"
     finally:
-        with suppress(OSError, MlflowException):
+        with suppress(Exception):
             client.set_terminated(run, ended)
 
 
 class _Patient:
     """A log whose place fails loses its lines; the training that it tells of goes on."""
 
-    def __init__(
-        self, write: Callable[[int, Mapping[str, float]], None], place: str, *also: type[Exception]
-    ) -> None:
+    def __init__(self, write: Callable[[int, Mapping[str, float]], None], place: str) -> None:
         self._write, self._place = write, place
-        self._expected: tuple[type[Exception], ...] = (OSError, *also)
         self._warned = False
 
     def __call__(self, event: Mapping[str, Any]) -> None:
+        step, found = int(event["number"]), numbers(event)
         try:
-            self._write(int(event["number"]), numbers(event))
-        except self._expected as problem:
+            self._write(step, found)
+        except Exception as problem:  # MLflow's folders raise nothing more precise
             if not self._warned:
                 warner.warning("%s cannot be written: %s", self._place, _first_line(problem))
             self._warned = True

@@ -1,0 +1,138 @@
+"""What is fastest is measured, and measuring leaves no trace."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from regraft.train import speed
+from regraft.train.speed import Candidate, Choice, choose, cosine
+from tests.train.nets import batch, convolutions, copied, same
+
+F32, LAST = Candidate("f32", "contiguous"), Candidate("f32", "channels_last")
+BF16 = Candidate("bf16", "contiguous")
+
+
+def chosen(
+    net: nn.Module, candidates: list[Candidate], slow: dict[Candidate, float] | None = None
+) -> Choice:
+    """The choice where some candidates sleep for so many seconds per batch."""
+
+    def make_step(candidate: Candidate) -> speed.Step:
+        def step(number: int) -> torch.Tensor:
+            time.sleep((slow or {}).get(candidate, 0.0))
+            x, labels = batch(number)
+            with torch.autocast("cpu", torch.bfloat16, enabled=candidate.amp == "bf16"):
+                logits = net(x)
+            return nn.functional.cross_entropy(logits.float(), labels)
+
+        return step
+
+    return choose(net, make_step, candidates, "cpu")
+
+
+@pytest.mark.parametrize("slow", [F32, LAST])
+def test_the_faster_one_is_taken(slow: Candidate) -> None:
+    found = chosen(convolutions(), [F32, LAST], {slow: 0.2})
+    fast = LAST if slow is F32 else F32
+    assert (found.amp, found.memory) == ("f32", fast.memory)
+    assert set(found.seconds) == {"f32 contiguous", "f32 channels_last"}
+    assert found.seconds[str(slow)] > 0.2
+    assert found.why.startswith(f"{fast}: a batch took ")
+
+
+def test_nothing_is_left_of_it() -> None:
+    net = convolutions(dropout=0.5)
+    before, chance = copied(net), torch.get_rng_state()
+    strides = [parameter.stride() for parameter in net.parameters()]
+    chosen(net, [F32, LAST, BF16])
+    assert same(copied(net), before)
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert [parameter.stride() for parameter in net.parameters()] == strides
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_single_candidate_is_not_measured() -> None:
+    def never(candidate: Candidate) -> speed.Step:
+        raise AssertionError(candidate)
+
+    found = choose(convolutions(), never, [BF16], "cpu")
+    assert (found.amp, found.memory, dict(found.seconds)) == ("bf16", "contiguous", {})
+
+
+def test_gradients_that_bf16_gets_wrong_are_refused() -> None:
+    """Here it is faster, but a small difference of large numbers is lost in it."""
+
+    class Fine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(8, 8))
+
+    net = Fine()
+
+    def make_step(candidate: Candidate) -> speed.Step:
+        def step(number: int) -> torch.Tensor:
+            time.sleep(0.1 if candidate.amp == "f32" else 0.0)
+            x = torch.randn(4, 8, generator=torch.Generator().manual_seed(number))
+            with torch.autocast("cpu", torch.bfloat16, enabled=candidate.amp == "bf16"):
+                apart = (x @ net.weight + 10000.0) - 10000.0
+            return apart.float().pow(3).sum()
+
+        return step
+
+    found = choose(net, make_step, [F32, BF16], "cpu")
+    assert found.amp == "f32"
+    assert "unlike those of f32" in found.why
+    assert "bf16 contiguous" not in found.seconds
+
+
+def test_what_runs_out_of_memory_is_left_out() -> None:
+    net = convolutions()
+
+    def make_step(candidate: Candidate) -> speed.Step:
+        def step(number: int) -> torch.Tensor:
+            if candidate is F32:
+                torch.empty(2**62 // 8, dtype=torch.float64)
+            x, labels = batch(number)
+            return nn.functional.cross_entropy(net(x), labels)
+
+        return step
+
+    found = choose(net, make_step, [F32, LAST], "cpu")
+    assert found.memory == "channels_last"
+    assert "f32 contiguous ran out of memory" in found.why
+    assert choose(net, lambda _: make_step(F32), [F32, F32], "cpu").memory == "contiguous"
+
+
+def test_other_errors_are_not_hidden() -> None:
+    net = convolutions()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        choose(net, lambda _: lambda n: net(torch.zeros(4, 3, 4, 4)).sum(), [F32, LAST], "cpu")
+
+
+def test_what_is_tried() -> None:
+    bf16 = ["bf16"] * speed.native_bf16("cpu")
+    orders = ["contiguous", "channels_last"]
+    assert speed.candidates("cpu") == [Candidate(a, m) for a in ["f32", *bf16] for m in orders]
+    assert speed.candidates("cpu", amp="bf16", memory="contiguous") == [BF16]
+    assert speed.candidates("cpu", amp="f32") == [F32, LAST]
+    compiled = speed.candidates("cpu", amp="f32", compile=True)
+    assert compiled == [F32, LAST, Candidate("f32", "channels_last", True)]
+    assert str(compiled[-1]) == "f32 channels_last compiled"
+
+
+def test_bf16_is_native_where_the_processor_says_so() -> None:
+    flags = torch.cpu.get_capabilities()
+    assert speed.native_bf16("cpu") == (flags["avx512_bf16"] or flags["amx_bf16"])
+    assert not speed.native_bf16("mps")
+
+
+def test_cosine_reads_lists_as_vectors() -> None:
+    a = [torch.tensor([1.0, 0.0]), torch.tensor([[2.0]])]
+    assert cosine(a, [3 * t for t in a]) == pytest.approx(1.0)
+    assert cosine(a, [-t for t in a]) == pytest.approx(-1.0)
+    assert cosine(a, [torch.tensor([0.0, 1.0]), torch.tensor([[0.0]])]) == 0.0
+    assert cosine(a, [torch.tensor([float("nan"), 1.0]), torch.tensor([[0.0]])]) == 0.0
