@@ -13,6 +13,7 @@ from regraft.cli.output import console, megabytes, percent, print_json
 from regraft.errors import OptionError
 from regraft.plans.describe import describe
 from regraft.plans.layers import leaves
+from regraft.plans.setting import changes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +114,12 @@ def _planned(found: Backbone, planned: plans.Planned, at: str, tensors: bool) ->
     rows = [one.json() for one in told]
     for row in rows if not tensors else []:
         del row["tensors"]
-    return {"name": planned.name, "at": found.info.stages[index].name, "phases": rows}
+    return {
+        "name": planned.name,
+        "at": found.info.stages[index].name,
+        "recipe": dict(changes(planned.recipe)),
+        "phases": rows,
+    }
 
 
 def _trained(found: Backbone, at: int, phase: plans.Phase) -> dict[str, dict[str, int]]:
@@ -205,6 +211,9 @@ def _show_plan(plan: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
     console.print(f"\n[bold]plan {plan['name']}[/bold], read at {plan['at']}")
+    if plan["recipe"]:
+        told = ", ".join(f"{name} = {value}" for name, value in plan["recipe"].items())
+        console.print(f"recipe: {told}", markup=False, highlight=False)
     for phase in plan["phases"]:
         console.print(f"phase {phase['phase']}: {phase['does']}")
     table = Table(box=None, pad_edge=False)
