@@ -106,23 +106,13 @@ def choose(
     if len(candidates) == 1:
         only = candidates[0]
         return Choice(only.amp, only.memory, only.compiled, {}, "nothing else was allowed.")
-    seconds: dict[Candidate, float] = {}
-    remarks: list[str] = []
-    reference: list[torch.Tensor] | None = None
-    for candidate in candidates:
-        try:
-            took, gradients = _measure(module, make_step, candidate, device, seed)
-        except (MemoryError, RuntimeError) as problem:
-            if not is_out_of_memory(problem):
-                raise
-            remarks.append(f"{candidate} ran out of memory")
-            continue
-        if candidate.amp == "f32":
-            reference = reference or gradients
-        elif reference is not None and (alike := cosine(reference, gradients)) < AGREEING:
-            remarks.append(f"the gradients of {candidate} are unlike those of f32 ({alike:.3f})")
-            continue
-        seconds[candidate] = took
+    trial = _Trial(module, make_step, device, seed)
+    with untouched(module):
+        for number in range(WARM_UPS + BATCHES):  # in turns: a busy moment should hit all alike
+            for candidate in candidates:
+                trial.batch(candidate, number)
+    seconds = {c: min(took[WARM_UPS:]) for c, took in trial.seconds.items()}
+    remarks = list(trial.remarks.values())
     best = _fastest(seconds) if seconds else candidates[0]
     told = {str(candidate): took for candidate, took in seconds.items()}
     return Choice(best.amp, best.memory, best.compiled, told, _why(best, seconds, remarks, device))
@@ -148,29 +138,61 @@ def _why(
     return f"{best}: a batch took {measured}" + "".join(f"; {note}" for note in notes) + "."
 
 
-def _measure(
-    module: nn.Module,
-    make_step: Callable[[Candidate], Step],
-    candidate: Candidate,
-    device: str,
-    seed: int,
-) -> tuple[float, list[torch.Tensor]]:
-    """Seconds of the fastest batch, and the gradients of the first one."""
-    took = []
-    gradients: list[torch.Tensor] = []
-    with untouched(module):
-        shaped(module, candidate.memory)
-        step = make_step(candidate)
-        for number in range(WARM_UPS + BATCHES):
-            torch.manual_seed(seed + number)
-            for parameter in module.parameters():
-                parameter.grad = None
-            start = _now(device)
-            torch.autograd.backward(step(number))
-            took.append(_now(device) - start)
-            if number == 0:
-                gradients = [p.grad.clone() for p in module.parameters() if p.grad is not None]
-    return min(took[WARM_UPS:]), gradients
+class _Trial:
+    """Computes batches with candidates, and drops those that fail.
+
+    Attributes:
+        seconds: of each batch, for each candidate that is left.
+        remarks: why the others are not.
+    """
+
+    def __init__(
+        self, module: nn.Module, make_step: Callable[[Candidate], Step], device: str, seed: int
+    ) -> None:
+        self._module, self._make_step = module, make_step
+        self._device, self._seed = device, seed
+        self._steps: dict[Candidate, Step] = {}
+        self._reference: list[torch.Tensor] = []
+        self.seconds: dict[Candidate, list[float]] = {}
+        self.remarks: dict[Candidate, str] = {}
+
+    def batch(self, candidate: Candidate, number: int) -> None:
+        """Forward and backward of one batch; of the first one the gradients are looked at."""
+        if candidate in self.remarks:
+            return
+        try:
+            took = self._took(candidate, number)
+        except (MemoryError, RuntimeError) as problem:
+            if not is_out_of_memory(problem):
+                raise
+            self._drop(candidate, f"{candidate} ran out of memory")
+            return
+        self.seconds.setdefault(candidate, []).append(took)
+        if number == 0:
+            self._compare(candidate)
+
+    def _took(self, candidate: Candidate, number: int) -> float:
+        shaped(self._module, candidate.memory)
+        if candidate not in self._steps:
+            self._steps[candidate] = self._make_step(candidate)
+        torch.manual_seed(self._seed + number)
+        for parameter in self._module.parameters():
+            parameter.grad = None
+        start = _now(self._device)
+        torch.autograd.backward(self._steps[candidate](number))
+        return _now(self._device) - start
+
+    def _compare(self, candidate: Candidate) -> None:
+        found = [p.grad for p in self._module.parameters() if p.grad is not None]
+        if candidate.amp == "f32":
+            self._reference = self._reference or found
+        elif self._reference and (alike := cosine(self._reference, found)) < AGREEING:
+            told = f"the gradients of {candidate} are unlike those of f32 ({alike:.3f})"
+            self._drop(candidate, told)
+
+    def _drop(self, candidate: Candidate, why: str) -> None:
+        self.remarks[candidate] = why
+        self.seconds.pop(candidate, None)
 
 
 def shaped(module: nn.Module, memory: str) -> nn.Module:
