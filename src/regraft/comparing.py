@@ -1,4 +1,4 @@
-"""compare: several plans on the same data, the same splits and the same kept activations.
+"""compare: several plans on the same data and the same splits.
 
 plans x seeds ─► fit ─► scores on rows that none learned from ─► mean, interval, difference
 """
@@ -25,7 +25,7 @@ from regraft.run import Run, Say, fit
 from regraft.training import Watch
 
 Given = str | Sequence[Phase] | Planned
-#: Laps of a fit that all plans share: whoever comes first pays for them.
+#: Laps of a fit in which the frozen stages run: whoever comes first pays for the others.
 SHARED = ("features", "geometry")
 FILE, RECORD = "comparison.json", "scores.json"
 MOST_SEEDS = 100
@@ -40,8 +40,8 @@ class Scored:
         n: test rows.
         rest: rows that were learned from or validated on.
         accuracy, balanced_accuracy, log_loss: on the test rows.
-        seconds: without features and geometry, which all plans share.
-        shared_seconds: for those; little where they were in the cache.
+        seconds: without features and geometry, which the cache may hold already.
+        shared_seconds: for those.
         parameters: numbers of the backbone's stages that were trained, and the head's.
         test_part: where the test rows come from.
     """
@@ -128,8 +128,8 @@ def compare(
 ) -> Comparison:
     """Run several plans on the same splits and tell which is best, and how sure that is.
 
-    With one seed all plans have the same rows to learn from and to be scored on, and the same
-    activations out of the cache.
+    With one seed all plans have the same rows to learn from and to be scored on. What is computed
+    below a cut comes from the cache for all seeds, and for all plans with that cut.
 
     Args:
         data: as for `regraft.fit`.

@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Run several plans on the same splits of DATA and tell which is best, and how sure that is.
 
-    Settings are for every plan that trains. The plans share the kept activations.
+    Settings are for every plan that trains. What is computed below a cut is kept, for all seeds
+    and for all plans with that cut.
     """
     show_warnings()
     how: dict[str, Any] = {
@@ -126,8 +127,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     tests = sorted({run["n"] for run in found["arms"][0]["runs"]})
     told = f"{tests[0]}" if len(tests) == 1 else f"{tests[0]} to {tests[-1]}"
     console.print(
-        f"{found['seeds']} seeds with {told} test images each; features, which all plans share, "
-        f"took {found['shared_seconds']:.1f} s; {found['folder']}",
+        f"{found['seeds']} seeds with {told} test images each; what lies below the cuts, computed "
+        f"once, took {found['shared_seconds']:.1f} s more; {found['folder']}",
         highlight=False,
     )
 
