@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import tomllib
@@ -83,6 +84,8 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--plan", "lpft", "--folds", "5"], "use 'regraft compare --seeds'"),
         (["--plan", "lpft", "--at", "auto"], "--at must name one stage for a plan that trains"),
         (["lr=1e-3"], "lr has no effect"),
+        (["--plan", "lpft", "--finish"], "--finish needs what this very command left"),
+        (["--finish"], "--finish needs what this very command left"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -204,6 +207,30 @@ def test_an_error_before_anything_was_learned_leaves_nothing(tmp_path: Path) -> 
     run, error = tmp_path / "run", OptionError("no.")
     assert not ended(run, "c", error, "started.json").exists()
     assert ended(run, "c", error, "started.json", "state.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_best_so_far(home: Path) -> None:
+    """The process is interrupted within training; then it is finished without more of it."""
+    command = [
+        sys.executable, "-m", "regraft", "fit", "data", *NET, "--plan", "full", *QUICK[:1],
+        *QUICK[2:], "epochs=400", "patience=0", "--out", "stopped",
+    ]  # fmt: skip
+    every = os.environ | {"REGRAFT_CHECKPOINT_SECONDS": "0"}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=every)
+    assert running.stderr is not None
+    for told in running.stderr:
+        if "epoch 3 of 400" in told:
+            running.send_signal(signal.SIGINT)
+            break
+    assert "the same command goes on" in running.stderr.read()
+    assert running.wait() == 130
+    running.stderr.close()
+    assert (home / "stopped.unfinished").exists()
+    assert run([*command[3:], "--finish"]) == 0
+    curve = json.loads((home / "stopped" / "report.json").read_text())["training"]["curve"]
+    assert 2 <= len(curve) < 400  # the third was told, and perhaps not kept yet
+    assert not (home / "stopped.unfinished").exists()
 
 
 def test_a_comparison_goes_on_until_it_is_done(

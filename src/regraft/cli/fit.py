@@ -13,7 +13,7 @@ from regraft.cli import flags as made
 from regraft.cli import options
 from regraft.cli.live import watching
 from regraft.cli.output import percent, print_json, say, show_warnings
-from regraft.cli.unfinished import command_digest, next_folder, unfinished
+from regraft.cli.unfinished import beside, command_digest, next_folder, unfinished
 from regraft.errors import OptionError
 from regraft.plans.setting import settings_of
 from regraft.plans.text import phases_of
@@ -22,7 +22,7 @@ NAME = "fit"
 PLANS = ", ".join(plans.PLANS)
 RECIPE = settings_of(plans.Recipe)
 #: Options that may stand beside a run.toml: they do not decide the result.
-BESIDE = ("data", "settings", "out", "standalone", "json", "log", *made.settings())
+BESIDE = ("data", "settings", "out", "standalone", "json", "log", "finish", *made.settings())
 #: Settings of a run.toml whose empty text stands for none.
 OPTIONAL = ("test", "weights", "revision", "size", "digest", "group", "folds")
 
@@ -118,6 +118,12 @@ def command(
             show_default=False,
         ),
     ] = "",
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="Train no further: make a run of what an interrupted one has so far."
+        ),
+    ] = False,
     json: options.Json = False,
     *,
     flags: dict[str, str],
@@ -153,18 +159,28 @@ def command(
         how = from_file(Path(data), changes)
     else:
         how["plan"] = plans.planned(plan, None, _only_plans(changes))
-    report = run(how, out, log, standalone=standalone)
+    report = run(how, out, log, standalone=standalone, finish=finish)
     if json:
         print_json(report)
     else:
         show(report)
 
 
-def run(how: dict[str, Any], out: Path | None, log: str, *, standalone: bool) -> dict[str, Any]:
+def run(
+    how: dict[str, Any],
+    out: Path | None,
+    log: str,
+    *,
+    standalone: bool = False,
+    finish: bool = False,
+) -> dict[str, Any]:
     """The report of the run that these arguments of `regraft.fit` give, saved.
 
     A run that trains keeps its state beside the folder until it is there, so that the same command
     goes on after whatever ended it.
+
+    Raises:
+        RegraftError: it cannot be run, or there is nothing to `finish`.
     """
     from regraft.record import free
     from regraft.run import fit
@@ -173,6 +189,8 @@ def run(how: dict[str, Any], out: Path | None, log: str, *, standalone: bool) ->
     command = command_digest(how) if planned.trains else ""
     folder = out or next_folder(str(how["data"]), command)
     free(folder)
+    if finish and not (planned.trains and beside(folder).exists()):
+        raise OptionError("--finish needs what this very command left when it was interrupted.")
 
     def fitted(**kept: Any) -> dict[str, Any]:
         with watching() as (progress, watch):
@@ -183,9 +201,9 @@ def run(how: dict[str, Any], out: Path | None, log: str, *, standalone: bool) ->
         return fitted()
     with unfinished(folder, command) as left:
         try:
-            return fitted(unfinished=left)
+            return fitted(unfinished=left, finish=finish)
         except KeyboardInterrupt:
-            say("the best so far is kept; the same command goes on from here")
+            say("kept: the same command goes on; with --finish it takes the best so far")
             raise
 
 
