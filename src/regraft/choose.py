@@ -307,7 +307,8 @@ def _choose_earlier(search: _Search, stages: list[str]) -> tuple[At, str]:
     ]
     if not earlier:
         raise CutError(
-            "the plan 'early' needs a stage below the last one, and there is none: use --plan probe."
+            "the plan 'early' needs a stage below the last one, and there is none: use --plan "
+            "probe."
         )
     small = search.smaller(MOST_SEARCHED)
     best = min(earlier, key=lambda name: small.loss((name,)))

@@ -21,6 +21,7 @@ from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
+from regraft.flows import widened
 from regraft.heads.sums import Sums
 from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
@@ -185,6 +186,8 @@ def fit(
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     planned = plans.planned(plan, recipe, settings)
     at = planned.at(at)
+    if log and planned.trains:
+        check_log(log)
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
     tell(_found(found, other))
@@ -201,13 +204,19 @@ def fit(
     stages = every_stage(net) if names is None or depths == "all" else names
     taps = [Tap(net.index(name), True) for name in stages]
 
-    def pipe_of(net: Backbone) -> Pipeline:
-        flows = training.taps() if training else []
-        made = pipeline(
-            net, [*taps, *flows], device=device, engine=engine, precision=precision, threads=threads
+    def plain(net: Backbone) -> Pipeline:
+        return pipeline(
+            net, taps, device=device, engine=engine, precision=precision, threads=threads
         )
-        return replace(made, keep_row=training is not None and training.keep_row())
 
+    def pipe_of(net: Backbone) -> Pipeline:
+        made = plain(net)
+        return widened(made, training.cuts, training.recipe.keep) if training else made
+
+    if training:
+        every = len(found) + (len(other) if other else 0)
+        training, why = training.kept(plain(net), every, len(found))
+        tell(why)
     hold_out = dealt is None
     wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad, near)
     ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
@@ -267,6 +276,17 @@ def fit(
     rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
     sums = partial(kept_sums, model, parts)
     return Run(model, report(outcome, clock), repeated(outcome), tried, rows, sums)
+
+
+def check_log(log: str) -> None:
+    """Refuse a log that cannot be written, before anything costly begins.
+
+    Raises:
+        OptionError, MissingExtra: see `regraft.train.logs.check`.
+    """
+    from regraft.train.logs import check
+
+    check(log)
 
 
 def _found(found: Dataset, other: Dataset | None) -> str:

@@ -9,16 +9,16 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import Backbone
-from regraft.backbones.info import Tap
 from regraft.choose import Choice
 from regraft.errors import MissingExtra, OptionError
 from regraft.evaluate import evaluate
 from regraft.features import Progress
+from regraft.flows import choose
 from regraft.model import Model, score
 from regraft.parts import Parts
 from regraft.pipeline import Pipeline
@@ -49,6 +49,7 @@ class Training:
         unfinished: where its state is kept while it runs; None keeps none.
         log: 'tensorboard:DIR' or 'mlflow:URI', '' for none.
         finish: train no further than an earlier attempt did.
+        begun: what was asked for, before anything was chosen by the room there is.
         watch: called once per epoch with plain data.
     """
 
@@ -59,6 +60,7 @@ class Training:
     unfinished: Path | None = None
     log: str = ""
     finish: bool = False
+    begun: dict[str, Any] = field(default_factory=dict)
     watch: Watch = _quiet
 
     @property
@@ -71,15 +73,28 @@ class Training:
         """Whether the head is solved in closed form first."""
         return any(phase.solve for phase in self.plan)
 
-    def taps(self) -> list[Tap]:
-        """The flows that the first pass keeps beside the features."""
-        if self.recipe.keep == "live":
-            return []
-        return [Tap(cut - 1, False) for cut in self.cuts if cut > 0]
+    def kept(self, pipe: Pipeline, rows: int, learn: int) -> tuple[Training, str]:
+        """With what there is room to keep on disk, and why, '' if nothing was left to choose.
 
-    def keep_row(self) -> bool:
-        """Whether that pass keeps the decoded rows, which are the flow into stage 0."""
-        return self.cuts[0] == 0 and self.recipe.keep != "live"
+        Args:
+            pipe: of the features.
+            rows: pictures in all.
+            learn: those that may have augmented views.
+        """
+        recipe = self.recipe
+        views = recipe.views if recipe.augment else 0
+        found = choose(
+            pipe,
+            self.cuts,
+            rows,
+            viewed=learn,
+            augment=recipe.augment,
+            views=views,
+            keep=recipe.keep,
+        )
+        views = found.views if recipe.augment else recipe.views
+        settled = replace(recipe, keep=found.keep, views=views)
+        return replace(self, recipe=settled, begun=self.asked()), found.why
 
     def settings(self) -> dict[str, Any]:
         """What run.toml holds of it: the recipe's fields by name, and the phases as tables."""
@@ -130,7 +145,7 @@ def train_parts(
     from regraft.train.started import begin, note
     from regraft.train.state import Keeper
 
-    every = asked | training.asked() | {"seed": seed, "balance": balance}
+    every = asked | (training.begun or training.asked()) | {"seed": seed, "balance": balance}
     plain = json.loads(json.dumps(every))
     rows = {
         e.id: d
@@ -169,7 +184,7 @@ def logged(training: Training) -> Iterator[Watch]:
         return
     from regraft.train.logs import sink
 
-    with sink(training.log, training.name) as log:
+    with sink(training.log, training.name, str(training.unfinished or "")) as log:
 
         def watch(event: dict[str, Any]) -> None:
             log(event)

@@ -63,7 +63,7 @@ def lpft(cut: Cut = "auto", epochs: int = 10, lr: float = 3e-4, **how: Any) -> P
 
     Kumar et al. 2022, arXiv:2202.10054.
     """
-    return (SOLVED, Phase(cut, epochs, lr, **({"decay": 0.9} | how)))
+    return (SOLVED, Phase(cut, epochs, lr, **({"decay": 0.8} | how)))
 
 
 def full(cut: Cut = 0, epochs: int = 10, lr: float = 1e-4, **how: Any) -> Plan:

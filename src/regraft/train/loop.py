@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from regraft.train import draw, ema, loss, memory, optim, rates
 from regraft.train.job import Job, Watch
 from regraft.train.score import Score, score
 from regraft.train.state import Keeper, Place, State, Tensors
-from regraft.train.step import Batch, forward_backward, seeded
+from regraft.train.step import Batch, forward_backward, loss_of, seeded
 
 ENDED = "ended as asked, before the plan was through"
 AHEAD = 2  # batches that are read while one is computed
@@ -107,7 +108,9 @@ class _Phase:
         self.number = self.place.phase
         self.phase: Phase = job.plan[self.number]
         self.cut = int(self.phase.cut)
-        self.steps = -(-len(job.train) // job.recipe.batch)
+        full, rest = divmod(len(job.train), job.recipe.batch)
+        # One row alone has no statistics for BatchNorm: it joins the batch before.
+        self.steps = full + (rest > 1 or not full)
         self.parameters = self._open()
         self.guards = job.guards(job, self.number)
         rate_of = rates.rates(job.above.stage_of(), self.phase, job.above.at + 1)
@@ -170,9 +173,14 @@ class _Phase:
         """Forward, backward and one step of the optimizer; the batch's mean loss."""
         job = self.job
 
+        buffers = [] if job.above.keep_statistics else list(job.above.buffers())
+        before = [buffer.clone() for buffer in buffers]
+
         def attempt(parts: int) -> float:
             self.optimizer.zero_grad(set_to_none=True)
             torch.manual_seed(seed)
+            for buffer, held in zip(buffers, before, strict=True):
+                buffer.copy_(held)  # an attempt that ran out of memory has counted rows already
             return forward_backward(job, batch, self.cut, self.loss, self.guards, seed, parts)
 
         value, self.place.parts = memory.fit_in_memory(attempt, self.place.parts, len(batch.rows))
@@ -197,7 +205,7 @@ class _Phase:
         view = draw.views(job.seed, self.number, place.epoch, n, flows.views)
 
         def read(step: int) -> Batch:
-            rows = order[step * size : (step + 1) * size]
+            rows = order[step * size : (step + 1) * size if step + 1 < self.steps else None]
             return Batch(rows, view[rows], flows.read(rows, view[rows]))
 
         todo = list(range(place.step, self.steps))
@@ -251,7 +259,9 @@ class _Phase:
     def _diverged(self, batch: Batch, value: float) -> None:
         """End the plan with the best weights so far, or refuse if none are any good."""
         names = [self.job.train.names[row] for row in batch.rows]
-        why = loss.cause(self.recent, batch.flows, self.job.amp, names)
+        why = loss.cause(
+            self.recent, batch.flows, self.job.amp, names, partial(self._in_f32, batch)
+        )
         place = self.place
         told = (
             f"the loss was no finite number in phase {self.number + 1}, epoch {place.epoch + 1}, "
@@ -260,6 +270,12 @@ class _Phase:
         if place.best["phase"] == 0 and not self.job.solved:
             raise TrainingError(f"{told}; nothing was learned before that: use a smaller lr.")
         place.stopped = told
+
+    def _in_f32(self, batch: Batch) -> float:
+        """The loss of a batch in float32."""
+        plain = replace(self.job, amp="f32")
+        with torch.no_grad():
+            return float(loss_of(plain, batch, self.cut, self.loss, self.guards, 0))
 
     def _keep(self) -> None:
         """Write a checkpoint of this very step."""

@@ -20,7 +20,7 @@ from regraft.heads.layers import Layers
 from regraft.parts import Parts, numbers
 from regraft.pipeline import Pipeline, tap_name
 from regraft.plans import Phase, Recipe
-from regraft.train import adapters, drop, finder, head, names, optim, rates, speed
+from regraft.train import adapters, draw, drop, finder, head, names, optim, rates, speed
 from regraft.train.above import HEAD, Above
 from regraft.train.fisher import MOST
 from regraft.train.guards import guards
@@ -108,7 +108,8 @@ class Making:
         if views:
             if made.why:
                 self.say(made.why)
-            self.recipe = replace(recipe, keep=made.keep, views=made.views)
+            kept = made.views if recipe.augment else recipe.views
+            self.recipe = replace(recipe, keep=made.keep, views=kept)
         return Part(made.flows, labels, ids)
 
     def trained_numbers(self, job: Job) -> int:
@@ -223,9 +224,10 @@ def ready(job: Job, number: int) -> None:
 
 
 def first_loss(job: Job, number: int, batch: int) -> torch.Tensor:
-    """The mean cross entropy of batch 0, 1, … of the training rows as they come."""
+    """The mean cross entropy of batch 0, 1, … of the training rows in a drawn order."""
     cut, size = int(job.plan[number].cut), job.recipe.batch
-    rows = (np.arange(batch * size, (batch + 1) * size) % len(job.train)).astype(np.intp)
+    order = draw.order(job.seed, number, 0, len(job.train))
+    rows = order[np.arange(batch * size, (batch + 1) * size) % len(order)]
     flow = job.send(job.train.flows[cut].read(rows, -1))
     with job.autocast():
         logits = job.above(flow, cut)

@@ -63,15 +63,16 @@ def forward_backward(
     total = 0.0
     for number, piece in enumerate(batch.split(parts)):
         share = len(piece.rows) / len(batch.rows)
-        value = _loss(job, piece, cut, loss, guards, seed + number)
+        value = loss_of(job, piece, cut, loss, guards, seed + number)
         torch.autograd.backward(value * share)
         total += float(value.detach()) * share
     return total
 
 
-def _loss(
+def loss_of(
     job: Job, piece: Batch, cut: int, loss: Loss, guards: Sequence[Guard], seed: int
 ) -> torch.Tensor:
+    """The mean loss of rows that are computed in one piece, with what the guards add."""
     recipe, above = job.recipe, job.above
     flow: Any = job.send(piece.flows)
     target = torch.from_numpy(job.train.labels[piece.rows]).to(job.device)
