@@ -4,8 +4,8 @@
 
 It works on the decoded row, (H, W, 3) uint8, and keeps its shape, so that the same views can be
 made once and kept below a cut or made anew in every epoch. Scaling pixels to what the network
-expects is
-the preamble's and always there. The order in the text does not matter; what is done first is fixed.
+expects is the preamble's and always there. The order in the text does not matter; what is done
+first is fixed.
 """
 
 from __future__ import annotations
