@@ -150,8 +150,8 @@ def test_what_holds_training_back(guard: dict[str, Any], data: Path) -> None:
         with torch.no_grad():
             return sum(float((t - base[n]).float().norm()) for n, t in tensors(run).items())
 
-    free = fit(data, settings=EPOCHS | {"lr": 3e-3})
-    held = fit(data, settings=EPOCHS | {"lr": 3e-3} | guard)
+    plan = [Phase(cut=1, epochs=2, lr=1e-2)]
+    free, held = fit(data, plan, settings={}), fit(data, plan, settings=guard)
     if guard.get("wise") != "auto":
         assert away(held) < away(free)
     if "wise" in guard:

@@ -116,7 +116,8 @@ def _lwf(job: Job, backbone: Backbone, phase: Phase) -> keep.LwF:
     def ask(rows: NDArray[np.intp], views: NDArray[np.intp]) -> torch.Tensor:
         flow = job.send(job.train.flows[cut].read(rows, views))
         with torch.no_grad():
-            return original(job.above.prepared(flow) if cut == 0 else flow).float()
+            said: torch.Tensor = original(job.above.prepared(flow) if cut == 0 else flow)
+            return said.float()
 
     kept = keep.Kept(ask, len(job.train), job.train.flows[cut].views, phase.epochs)
     return keep.LwF(classifier, kept, recipe.lwf)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.heads.calibrate import Calibration, balanced, calibrate
+from regraft.heads.calibrate import Calibration, balanced
 from regraft.heads.fitted import HELD_OUT, FittedHead, Tuned, validate
 from regraft.heads.layers import Affine, Layers, Scale, affine
 from regraft.heads.rows import Rows, spans
+from regraft.train.score import temperature
 
 LEAST_SPREAD = 1e-6
 
@@ -87,7 +88,7 @@ def fitted(
         counts: (K,) training rows per class.
         balance: 0..1, see `regraft.heads.fitted.fit_head`.
     """
-    found = calibrate(logits, labels, bias=False)
+    found = temperature(logits, labels)
     bias = found.bias + (balanced(counts, balance) - balanced(counts, 0.0))
     calibration = Calibration(found.sharpness, np.asarray(bias, np.float64))
     told = validate(Tuned({}, logits, HELD_OUT), labels, calibration)

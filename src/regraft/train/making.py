@@ -63,11 +63,7 @@ class Making:
         Args:
             solved: the head to begin with; None to begin afresh.
         """
-        if self.recipe.batch > len(self.parts.train.examples):
-            raise OptionError(
-                f"batch must be at most the number of training rows "
-                f"({len(self.parts.train.examples)}), got {self.recipe.batch}."
-            )
+        self._fit_batch()
         train_part = self.part(self.parts.train, views=True, cuts=self.cuts)
         val_part = self.part(self.parts.val, views=False, cuts=self.cuts)
         above = self._above(solved)
@@ -87,6 +83,19 @@ class Making:
             trained=trained,
         )
         return self._rated(self._fastest(self._guarded(job)))
+
+    def _fit_batch(self) -> None:
+        """Refuse a batch larger than the data; the usual one becomes as large as they are."""
+        rows = len(self.parts.train.examples)
+        if self.recipe.batch <= rows:
+            return
+        if self.recipe.batch != Recipe().batch:
+            raise OptionError(
+                f"batch must be at most the number of training rows ({rows}), got "
+                f"{self.recipe.batch}."
+            )
+        self.say(f"batches of {rows} rows, since there are no more to train on")
+        self.recipe = replace(self.recipe, batch=rows)
 
     def part(self, features: Features, *, views: bool, cuts: Sequence[int]) -> Part:
         """The flows of one part of the data at some cuts, with augmented views where asked."""

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regraft.heads.calibrate import calibrate
+from regraft.heads.calibrate import Calibration, calibrate
 from regraft.heads.newton import log_softmax
 from regraft.train.job import Job, Part
 
 BATCH = 64
+#: Fewer validation rows, in all and per class, do not choose a temperature.
+LEAST_ROWS, LEAST_PER_CLASS = 16, 3
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,20 @@ def score(job: Job, part: Part, cut: int) -> Score:
     return score_of(logits_of(job, part, cut), part.labels)
 
 
+def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
+    """The temperature (no bias) that suits rows best, (M, K) and (M,).
+
+    Rows that are too few to tell leave the logits as they are.
+    """
+    k = logits.shape[1]
+    if len(labels) < max(LEAST_ROWS, LEAST_PER_CLASS * k):
+        return Calibration(1.0, np.zeros(k))
+    return calibrate(logits, labels, bias=False)
+
+
 def losses_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """(M,) the loss of each row, at the temperature that suits the rows best."""
-    wide = calibrate(logits, labels, bias=False).logits(logits)
+    wide = temperature(logits, labels).logits(logits)
     return np.asarray(-log_softmax(wide)[np.arange(len(labels)), labels])
 
 
