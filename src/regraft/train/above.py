@@ -30,6 +30,7 @@ class Above(nn.Module):
         at: index of the stage whose pooled output the head reads.
         stages: the copied stages.
         head: (B, D) to (B, K) logits.
+        names: of the backbone's stages up to `at`.
         layouts: of the flow into each stage, in order.
         preamble: from rows to the input of stage 0; only where `first` is 0.
         cut: the first stage that is trained now; those below it stay in eval mode.
@@ -45,6 +46,7 @@ class Above(nn.Module):
         self.head = chain_module(head)
         self.preamble = backbone.input.preamble() if first == 0 else None
         self.info = backbone.info.stages[at]
+        self.names = [stage.name for stage in backbone.info.stages[: at + 1]]
         first_layout = "NCHW" if backbone.input.modality == "image" else "NLC"
         self.layouts = [first_layout, *(stage.layout for stage in backbone.info.stages)]
         self.keep_statistics = True

@@ -28,6 +28,7 @@ from regraft.train.loop import Trained, train
 from regraft.train.making import Making
 from regraft.train.score import BATCH, logits_of, losses_of, score_of
 from regraft.train.state import Keeper
+from regraft.train.told import lines, rate_tables
 
 Say = Callable[[str], None]
 #: What a head is called that training changed: it has no settings to solve it again with.
@@ -68,6 +69,7 @@ class Adapted:
         trained: what the loop tells.
         wise: the curve over alpha and the alpha that was taken, None where none was asked for.
         parameters: how many numbers were trained.
+        rates: for each phase what it trains, see `regraft.train.told`.
     """
 
     backbone: Backbone
@@ -76,6 +78,7 @@ class Adapted:
     trained: Trained
     wise: dict[str, Any] | None
     parameters: int
+    rates: list[list[dict[str, Any]]]
 
     def json(self) -> dict[str, Any]:
         """What the report tells of it."""
@@ -85,6 +88,7 @@ class Adapted:
             "stopped": self.trained.stopped,
             "parameters": self.parameters,
             "wise": self.wise,
+            "rates": self.rates,
         }
 
 
@@ -117,6 +121,9 @@ def adapt(
     making = Making(parts, pipe, wanted.plan, wanted.recipe, wanted.at, wanted.seed, say, progress)
     job = making.job(wanted.solved)
     chose(job.plan, job.recipe)
+    tables = rate_tables(job)
+    for line in lines(tables):
+        say(line)
     plain = making.plain
     done = train(job, keeper, watch, finish=wanted.finish)
     adapters.merge(job.above.stages)
@@ -133,6 +140,7 @@ def adapt(
         done,
         mixed,
         making.trained_numbers(job),
+        tables,
     )
 
 
