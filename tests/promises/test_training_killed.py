@@ -38,8 +38,10 @@ OFTEN = {"REGRAFT_CHECKPOINT_SECONDS": "0"}
 def start(data: Path, out: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
     """`regraft fit` with a plan that trains, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "regraft", "fit", str(data), "--out", str(out), *COMMAND]
-        + [*PLAN, "--threads", "1", *more],
+        [
+            *(sys.executable, "-m", "regraft", "fit", str(data), "--out", str(out)),
+            *(*COMMAND, *PLAN, "--threads", "1", *more),
+        ],
         env=environment(cache, **OFTEN),
         text=True,
         stdout=subprocess.PIPE,
