@@ -48,6 +48,13 @@ def test_in_between_it_is_the_weighted_mean() -> None:
             torch.testing.assert_close(tensor, 0.7 * before[name] + 0.3 * after[name])
 
 
+def test_a_mask_that_holds_infinity_stays_as_it_is() -> None:
+    mask = torch.tensor([0.0, -math.inf])
+    live = {"mask": torch.empty(2)}
+    mix(live, {"mask": mask}, {"mask": mask}, 0.5)
+    assert torch.equal(live["mask"], mask)
+
+
 def test_the_curve_scores_the_module_at_every_alpha() -> None:
     live, before, after = {"w": torch.zeros(1)}, {"w": torch.zeros(1)}, {"w": torch.ones(1)}
 

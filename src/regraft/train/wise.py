@@ -65,7 +65,9 @@ def mix(live: Tensors, before: Tensors, after: Tensors, alpha: float) -> None:
             end = after[name].to(tensor.device)
             if tensor.is_floating_point() and alpha < 1.0:
                 start = _before(before, name, tensor)
-                end = start if alpha == 0.0 else torch.lerp(start, end, alpha)
+                # An attention mask may hold infinity, of which no mean can be taken.
+                mixed = torch.where(start == end, end, torch.lerp(start, end, alpha))
+                end = start if alpha == 0.0 else mixed
             tensor.copy_(end)
 
 
