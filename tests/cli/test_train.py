@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import signal
@@ -290,6 +291,8 @@ def test_an_epoch_in_words() -> None:
     assert spark([1.0, 0.5, 0.0]) == "█▅▁"
     assert spark([2.0, 2.0]) == "▁▁"
     assert spark([]) == ""
+    assert spark([math.nan, 1.0, math.inf, 0.5]) == "███▁"
+    assert spark([math.inf]) == "█"
     curve = Curve()
     for epoch, loss in enumerate((0.3, 0.2, 0.4), 1):
         curve.add(event(epoch, loss))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,12 +43,13 @@ class Curve:
 
 
 def spark(values: list[float]) -> str:
-    """Numbers as a row of bars; the least is the lowest bar."""
-    if not values:
-        return ""
-    low, high = min(values), max(values)
+    """Numbers as a row of bars; the least is the lowest bar, what is not finite the highest."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] for value in values)
+    return "".join(
+        BARS[round((value - low) * scale)] if math.isfinite(value) else BARS[-1] for value in values
+    )
 
 
 def line(event: Event) -> str:
