@@ -84,9 +84,10 @@ def _fisher(
     source_flows: Callable[[int], Iterator[torch.Tensor]] | None,
 ) -> Fisher:
     classifier = classifier_for(backbone, job.above.at, "ewc")
-    source = Source(copy.deepcopy(backbone[cut:]), classifier)
+    source = Source(copy.deepcopy(backbone[cut:]), classifier).to(job.device)
     if source_flows is not None:
-        return fisher(source, source_flows(cut), names, images="source", seed=job.seed)
+        flows = (flow.to(job.device) for flow in source_flows(cut))
+        return fisher(source, flows, names, images="source", seed=job.seed)
     return fisher(source, _own_flows(job, cut), names, images="your", seed=job.seed)
 
 
@@ -94,9 +95,8 @@ def _own_flows(job: Job, cut: int) -> Iterator[torch.Tensor]:
     """Flows (1, …) of training rows spread over all of them."""
     spread = np.linspace(0, len(job.train) - 1, min(len(job.train), MOST)).astype(np.intp)
     for row in np.unique(spread):
-        batch = job.train.flows[cut].read(np.array([row]), -1)
-        flow = tuple(torch.from_numpy(part) for part in batch)
-        yield job.above.prepared(flow if len(flow) > 1 else flow[0]) if cut == 0 else flow[0]
+        flow = job.send(job.train.flows[cut].read(np.array([row]), -1))
+        yield job.above.prepared(flow) if cut == 0 else flow
 
 
 def _lwf(job: Job, backbone: Backbone, phase: Phase) -> keep.LwF:
