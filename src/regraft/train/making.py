@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from regraft.backbones.info import Tap
+from regraft.backbones.tuned import tensors_of
 from regraft.data.sources import bare
 from regraft.errors import OptionError
 from regraft.features import Features, Progress, compute, refuse_nothing
@@ -95,7 +96,8 @@ class Making:
                 f"{self.recipe.batch}."
             )
         self.say(f"batches of {rows} rows, since there are no more to train on")
-        self.recipe = replace(self.recipe, batch=rows)
+        accumulate = min(self.recipe.accumulate, rows)
+        self.recipe = replace(self.recipe, batch=rows, accumulate=accumulate)
 
     def part(self, features: Features, *, views: bool, cuts: Sequence[int]) -> Part:
         """The flows of one part of the data at some cuts, with augmented views where asked."""
@@ -139,7 +141,9 @@ class Making:
         above = Above(self.pipe.backbone, self.cuts[0], self.at, self.layers)
         if scratch:
             random = random_tensors(self.pipe.backbone, self.seed)
-            above.restore({n: random.get(n, t) for n, t in above.tensors().items()})
+            begun = above.stages[int(self.plan[0].cut) - above.first :]
+            own = tensors_of(begun, self.pipe.info.name)
+            above.restore(above.tensors() | {n: random.get(n, t) for n, t in own.items()})
         above.keep_statistics = self.recipe.batch_norm == "keep" and not scratch
         above.recompute = self.recipe.checkpoint
         above.dropout = self.recipe.dropout
@@ -153,8 +157,11 @@ class Making:
         if self.recipe.drop_path:
             drop.drop_paths(above.stages, self.recipe.drop_path)
         sizes = {n: p.numel() for n, p in above.parameters_by_name().items()}
-        self._count = sum(sizes[name] for name in set().union(*found))
-        return tuple(found)
+        # LoRA of a later phase moved what earlier phases train into the layer that it wraps.
+        now = {name.replace(".base_layer.", "."): name for name in sizes} | {n: n for n in sizes}
+        trained = tuple(tuple(now[name] for name in chosen) for chosen in found)
+        self._count = sum(sizes[name] for name in set().union(*trained))
+        return trained
 
     def _names(self, above: Above, phase: Phase) -> tuple[str, ...]:
         stages = above.stages[int(phase.cut) - above.first :]
