@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -137,7 +138,17 @@ def _training(outcome: Outcome) -> dict[str, Any]:
     """How stages were trained, and what came of it."""
     assert outcome.training is not None
     assert outcome.made is not None
-    return {"plan": outcome.training.name} | outcome.made.json()
+    made: dict[str, Any] = _plain(outcome.made.json())
+    return {"plan": outcome.training.name} | made
+
+
+def _plain(value: Any) -> Any:
+    """The same data with None for numbers that are not finite, as of an epoch that diverged."""
+    if isinstance(value, dict):
+        return {key: _plain(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_plain(held) for held in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def peak_memory_bytes() -> int:

@@ -155,7 +155,8 @@ def _wise(job: Job, plain: dict[str, torch.Tensor], say: Say) -> dict[str, Any] 
     def scored() -> tuple[Any, ...]:
         logits = logits_of(job, job.val, job.above.first)
         found = score_of(logits, job.val.labels)
-        return found.accuracy, found.log_loss, losses_of(logits, job.val.labels)
+        losses = losses_of(logits, job.val.labels) if np.isfinite(found.log_loss) else None
+        return found.accuracy, found.log_loss, losses
 
     points = wise.curve(live, plain, after, scored)
     alpha = wise.pick(points).alpha if asked == "auto" else float(asked)

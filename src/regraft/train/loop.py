@@ -226,7 +226,8 @@ class _Phase:
         job, place = self.job, self.place
         with self.mean.swapped() if self.mean else nullcontext():
             found = score(job, job.val, self.cut)
-            better = bool(found.log_loss < place.best["log_loss"]) or self._must_move()
+            finite = bool(np.isfinite(found.log_loss))
+            better = finite and (found.log_loss < place.best["log_loss"] or self._must_move())
             if better:
                 self.state.best = job.above.snapshot()
                 place.best = {"phase": self.number + 1, "epoch": place.epoch + 1} | found.json()
