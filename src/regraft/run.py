@@ -216,7 +216,8 @@ def fit(
     if training:
         every = len(found) + (len(other) if other else 0)
         training, why = training.kept(plain(net), every, len(found))
-        tell(why)
+        if why:
+            tell(why)
     hold_out = dealt is None
     wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad, near)
     ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
@@ -236,7 +237,9 @@ def fit(
         dealt = replace(dealt, at=dealt.at or place_of, head=dealt.head or head)
         crossed = cross_validate(parts, tap_of, dealt=dealt, seed=seed, balance=balance, say=tell)
         clock.lap("folds")
-    choice = _choose(parts, tap_of, validate=training is None, **how)
+    # Training balances once it is through: a head that is balanced already would be so twice.
+    first = how if training is None else how | {"balance": 0.0}
+    choice = _choose(parts, tap_of, validate=training is None, **first)
     clock.lap("head")
     tell(choice.why)
     asked = {
@@ -250,7 +253,9 @@ def fit(
     }
     made = None
     if training:
-        facts = asked | {"backbone": net.info.digest, "at": place_of, "head": head}
+        facts: dict[str, Any] = asked | {"backbone": net.info.digest, "at": place_of, "head": head}
+        facts |= {"size": pipe.info.input.json().get("size"), "geometry": ready.geometry.name}
+        facts |= {"device": pipe.device, "engine": pipe.engine.name, "precision": pipe.precision}
         training, made = train_parts(
             training, parts, pipe, choice,
             asked=facts, seed=seed, balance=balance, say=tell, progress=progress,

@@ -82,6 +82,10 @@ class Training:
             learn: those that may have augmented views.
         """
         recipe = self.recipe
+        if before := self._chosen():
+            # The room is another one by now; what the earlier attempt kept is what there is.
+            settled = replace(recipe, keep=before["keep"], views=before["views"])
+            return replace(self, recipe=settled, begun=self.asked()), ""
         views = recipe.views if recipe.augment else 0
         found = choose(
             pipe,
@@ -95,6 +99,13 @@ class Training:
         views = found.views if recipe.augment else recipe.views
         settled = replace(recipe, keep=found.keep, views=views)
         return replace(self, recipe=settled, begun=self.asked()), found.why
+
+    def _chosen(self) -> dict[str, Any]:
+        """The recipe that an earlier attempt settled on; empty if there was none."""
+        from regraft.train.started import started
+
+        held = started(self.unfinished) if self.unfinished else None
+        return dict(held["chosen"].get("recipe", {})) if held else {}
 
     def settings(self) -> dict[str, Any]:
         """What run.toml holds of it: the recipe's fields by name, and the phases as tables."""
@@ -147,11 +158,7 @@ def train_parts(
 
     every = asked | (training.begun or training.asked()) | {"seed": seed, "balance": balance}
     plain = json.loads(json.dumps(every))
-    rows = {
-        e.id: d
-        for part in (parts.pool, parts.test)
-        for e, d in zip(part.examples, part.digests, strict=True)
-    }
+    rows = rows_of(parts)
     chosen = begin(training.unfinished, plain, rows)
     settled = settle(training, chosen) if chosen else training
     wanted = Wanted(
@@ -173,7 +180,22 @@ def train_parts(
     keeper = Keeper(training.unfinished)
     with logged(training) as watch:
         made = adapt(parts, pipe, wanted, keeper, say, watch, chose, progress)
+    if made.trained.stopped:
+        say(f"training stopped and the best so far is kept: {made.trained.stopped}")
     return settled, made
+
+
+def rows_of(parts: Parts) -> dict[str, str]:
+    """What training depends on of each row, its digest, label and part, by the row's id.
+
+    Data to test on may have the ids of data to learn from, so theirs begin with 'test: '.
+    """
+    named = (("train", "", parts.train), ("val", "", parts.val), ("test", "test: ", parts.test))
+    return {
+        before + example.id: f"{digest} {name} {example.label}"
+        for name, before, part in named
+        for example, digest in zip(part.examples, part.digests, strict=True)
+    }
 
 
 @contextmanager
@@ -263,7 +285,7 @@ def pictures(report: dict[str, Any]) -> dict[str, bytes]:
     from regraft.train.figure import drawn
     from regraft.train.wise import Point
 
-    points = [Point(**point) for point in curve["curve"]]
+    points = [Point(**point) for point in curve["curve"] if None not in point.values()]
     picked = min(points, key=lambda point: abs(point.alpha - curve["alpha"]))
     try:
         return {"wise.svg": drawn(points, picked)}
