@@ -177,27 +177,36 @@ class Above:
         return found
 
     def train(self, job) -> dict:
-        """regraft's own loop from the same weights; the mean of its epochs, and what came of it.
+        """regraft's own loop from the same weights: the mean of its epochs, the last weights.
 
         The processors' seconds are with validation, of 5 rows.
         """
-        import torch
-        from xxhash import xxh3_128
-
         from regraft.train.loop import train
         from regraft.train.state import Keeper
 
         job.above.restore(self.start)
         seconds: list[float] = []
-        keeper = Keeper(None)
-        took = timed(
-            lambda: train(job, keeper, lambda event: seconds.append(event["seconds"])), 1 / EPOCHS
-        )
-        digest = xxh3_128()
-        for name, tensor in sorted(job.above.tensors().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return took | {"seconds": statistics.mean(seconds), "digest": digest.hexdigest()}
+        digests = [self.digest()]
+
+        def watch(event: dict) -> None:
+            seconds.append(event["seconds"])
+            digests.append(self.digest())  # of what training reached, not of the best so far
+
+        took = timed(lambda: train(job, Keeper(None), watch), 1 / EPOCHS)
+        if len(set(digests)) <= EPOCHS:
+            raise SystemExit("an epoch has changed nothing")
+        return took | {"seconds": statistics.mean(seconds), "digest": digests[-1]}
+
+    def digest(self) -> str:
+        """Of every tensor by its name."""
+        import torch
+        from xxhash import xxh3_128
+
+        state = xxh3_128()
+        for name, tensor in sorted(self.job.above.tensors().items()):
+            state.update(name.encode())
+            state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return state.hexdigest()
 
     def loop(self, step: bool) -> Callable[[], dict]:
         """Forward and backward on batches in memory; with `step` the optimizer too."""
