@@ -10,6 +10,7 @@ import pytest
 from regraft.errors import OptionError, TrainingError
 from regraft.files import sealed
 from regraft.train.started import FILE, begin, note, started
+from regraft.train.state import CHECKPOINT
 
 ASKED = {"plan": "lpft", "lr": 1e-3}
 ROWS = {"a.png": "1" * 8, "b.png": "2" * 8}
@@ -54,3 +55,10 @@ def test_a_newer_version_is_named(tmp_path: Path) -> None:
 def test_what_is_none_of_ours_is_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
     assert started(tmp_path) is None
+
+
+def test_a_checkpoint_that_nothing_is_known_of_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"of another plan")
+    (tmp_path / FILE).write_bytes(b"{")
+    assert begin(tmp_path, ASKED, ROWS) == {}
+    assert not (tmp_path / CHECKPOINT).exists()

@@ -10,6 +10,7 @@ from typing import Any
 from regraft import __version__
 from regraft.errors import OptionError, TrainingError
 from regraft.files import reason, sealed, unsealed, visible, write_whole
+from regraft.train.state import CHECKPOINT
 
 FILE = "started.json"
 FORMAT = 1
@@ -57,6 +58,8 @@ def begin(folder: Path | None, asked: Mapping[str, Any], rows: Mapping[str, str]
     if held is not None:
         _must_match(folder, held, plain, rows)
         return dict(held["chosen"])
+    # Weights of which nobody knows what they were trained on are not gone on with.
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     note(folder, plain, rows, {})
     return {}
 
