@@ -33,6 +33,7 @@ from pathlib import Path
 from speed import HERE, best_workers, process, regraft
 
 FASTAI, TUTORIAL = "fastai fine_tune", "tutorial, full"
+BATCHES = ", batches of "
 #: The tutorial keeps the epoch that was best on the test part; both are shown.
 BEST = "tutorial, full, best epoch on test"
 #: Plans that train nothing, so that there are no epochs to give.
@@ -73,8 +74,10 @@ def run(trial: Trial, workers: int, cache: Path, out: Path) -> dict:
     before, load = spent(), os.getloadavg()[0]
     data, seed, epochs = str(trial.data), str(trial.seed), str(trial.epochs)
     more = ["--epochs", epochs, "--seed", seed, "--workers", str(workers)]
-    if trial.who in (FASTAI, TUTORIAL):
-        script = "baseline_fastai.py" if trial.who == FASTAI else "baseline_finetune.py"
+    if trial.who == TUTORIAL or trial.who.startswith(FASTAI):
+        script = "baseline_finetune.py" if trial.who == TUTORIAL else "baseline_fastai.py"
+        _, fastai, batch = trial.who.partition(BATCHES)
+        more += ["--batch", batch] if fastai else []
         got = process(sys.executable, str(HERE / script), data, *more)
         scores = {name: got[name] for name in ("accuracy", "log_loss", "n", "right", "best")}
     else:
@@ -268,6 +271,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--epochs", type=int, default=5)
     arguments.add_argument("--fastai", action="store_true")
+    arguments.add_argument("--fastai-batch", type=int, default=64, help="fastai's own default: 64")
     arguments.add_argument("--tutorial", action="store_true")
     arguments.add_argument(
         "--workers", type=int, help="of the baselines' loaders; tried if not given"
@@ -276,7 +280,8 @@ def main() -> None:
     arguments.add_argument("--report", action="store_true", help="only tell what has finished")
     given = arguments.parse_args()
     contestants = [*filter(None, given.plans.split(",")), *given.variant]
-    contestants += [FASTAI] * given.fastai + [TUTORIAL] * given.tutorial
+    contestants += [FASTAI + BATCHES + str(given.fastai_batch)] * given.fastai
+    contestants += [TUTORIAL] * given.tutorial
     file = Path(given.out)
     failed = [] if given.report else run_all(given, contestants, file)
     sets = [Path(folder).name for folder in given.folders]

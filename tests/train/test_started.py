@@ -9,8 +9,7 @@ import pytest
 
 from regraft.errors import OptionError, TrainingError
 from regraft.files import sealed
-from regraft.train.started import FILE, begin, note, started
-from regraft.train.state import CHECKPOINT
+from regraft.train.started import CHECKPOINT, FILE, begin, note, started
 
 ASKED = {"plan": "lpft", "lr": 1e-3}
 ROWS = {"a.png": "1" * 8, "b.png": "2" * 8}

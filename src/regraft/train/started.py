@@ -10,9 +10,9 @@ from typing import Any
 from regraft import __version__
 from regraft.errors import OptionError, TrainingError
 from regraft.files import reason, sealed, unsealed, visible, write_whole
-from regraft.train.state import CHECKPOINT
 
 FILE = "started.json"
+CHECKPOINT = "checkpoint.safetensors"  # written by `state`; named here, where torch is not loaded
 FORMAT = 1
 SHOWN = 3  # changed files that are named
 

@@ -20,10 +20,10 @@ import xxhash
 
 from regraft.errors import OptionError
 from regraft.files import reason, whole_file
+from regraft.train.started import CHECKPOINT
 
 log = logging.getLogger("regraft")
 
-CHECKPOINT = "checkpoint.safetensors"
 #: Seconds between two checkpoints, and after a better validation.
 EVERY_SECONDS, BETTER_SECONDS = 15.0, 2.0
 Tensors = dict[str, torch.Tensor]
