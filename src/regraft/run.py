@@ -32,12 +32,13 @@ from regraft.plans import Phase, Recipe
 from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
 from regraft.training import (
+    Answers,
     Training,
     Watch,
+    answers,
     model_of,
     one_stage,
     pictures,
-    tested,
     train_parts,
 )
 
@@ -55,6 +56,7 @@ class Run:
         tried: every stage and head that was tried, with its scores.
         ledger: every row, and what became of it.
         sums: makes what a ridge head needs to know of its rows, None for other heads.
+        answers: what the model said of the test rows, None without any.
         folder: where it was saved, None as long as it was not.
     """
 
@@ -64,6 +66,7 @@ class Run:
     tried: list[dict[str, Any]]
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     sums: Callable[[], Sums | None] = field(default=lambda: None, repr=False)
+    answers: Answers | None = field(default=None, repr=False)
     folder: Path | None = None
 
     def predict(self, paths: Any, **how: Any) -> list[Prediction]:
@@ -273,14 +276,14 @@ def fit(
             seed,
             trained=frozenset(parts.pool.digests),
         )
-    scored = tested(model, parts, made)
-    model = replace(model, metrics=metrics(model, parts, crossed, scored))
+    said = answers(model, parts, made)
+    model = replace(model, metrics=metrics(model, parts, crossed, said.scores() if said else None))
     outcome = Outcome(found, other, ready, choice, model, asked, training, made)
     tried = [one.json() for one in choice.table]
     both = ready.found
     rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
     sums = partial(kept_sums, model, parts)
-    return Run(model, report(outcome, clock), repeated(outcome), tried, rows, sums)
+    return Run(model, report(outcome, clock), repeated(outcome), tried, rows, sums, said)
 
 
 def check_log(log: str) -> None:

@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regraft.backbones import Backbone
 from regraft.choose import Choice
 from regraft.errors import MissingExtra, OptionError
 from regraft.evaluate import evaluate
-from regraft.features import Progress
+from regraft.features import Features, Progress
 from regraft.flows import choose
-from regraft.model import Model, score
+from regraft.model import Model
 from regraft.parts import Parts
 from regraft.pipeline import Pipeline
 from regraft.plans import Phase, Recipe
@@ -35,6 +38,36 @@ Watch = Callable[[dict[str, Any]], None]
 
 def _quiet(event: dict[str, Any]) -> None:
     """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of rows that it did not learn from.
+
+    Attributes:
+        rows: they, with their features.
+        classes: the columns' names.
+        probabilities: (N, K).
+    """
+
+    rows: Features
+    classes: tuple[str, ...]
+    probabilities: NDArray[Any]
+
+    @property
+    def labels(self) -> list[str]:
+        """(N) the truth."""
+        return [example.label or "" for example in self.rows.examples]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether the most probable class is the true one."""
+        names = np.array(self.classes, object)[self.probabilities.argmax(axis=1)]
+        return np.asarray(names == np.array(self.labels, object), bool)
+
+    def scores(self) -> dict[str, Any]:
+        """See `regraft.evaluate.Scores`, as plain data."""
+        return evaluate(self.probabilities, self.labels, self.classes).json()
 
 
 @dataclass(frozen=True)
@@ -248,14 +281,14 @@ def model_of(
     )
 
 
-def tested(model: Model, parts: Parts, made: Adapted | None) -> dict[str, Any] | None:
-    """Scores on the test rows; None without any."""
+def answers(model: Model, parts: Parts, made: Adapted | None) -> Answers | None:
+    """What the model says of the test rows; None without any."""
     if not parts.test.examples:
         return None
-    if made is None or made.test is None:
-        return score(model, parts.test)
-    labels = [example.label or "" for example in parts.test.examples]
-    return evaluate(made.test, labels, parts.classes).json()
+    found = made.test if made is not None and made.test is not None else None
+    return Answers(
+        parts.test, parts.classes, model.probabilities(parts.test) if found is None else found
+    )
 
 
 def one_stage(net: Backbone, at: list[str] | None, folds: bool) -> int:

@@ -86,7 +86,7 @@ def written(
         write_run(folder, contents)
     elif not idle:
         rewrite_run(folder, contents)
-    return Run(built.model, report, settings, [], rows, lambda: built.sums, folder)
+    return Run(built.model, report, settings, [], rows, lambda: built.sums, folder=folder)
 
 
 def _report(run: Opened, built: Rebuilt, rows: Ledger) -> dict[str, Any]:
