@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from regraft import heads
 from regraft.errors import CutError, HeadError, OptionError, did_you_mean
 from regraft.heads.fitted import FittedHead, Validation
-from regraft.heads.folds import folds, units
+from regraft.heads.folds import LEAST, thinned, units
 from regraft.heads.rows import Joined, Rows, check_examples, check_groups, take
 
 At = tuple[str, ...]
@@ -42,7 +42,6 @@ MOST_SEARCHED = 1024  # rows that stages are ranked on; the winner is measured o
 STAGE_NOISE = 0.5  # standard errors by which a stage must beat the last one, and a join its part
 HEAD_NOISE = 2.0  # standard errors by which a head must beat the usual one
 EARLY = "early"  # the best stage below the last
-LEAST = 2  # rows, or groups of them, of a class that a search on fewer rows keeps
 FEW = 5  # rows or groups per class, at the median, up to which nearest means are the usual head
 MOST_LOGISTIC = 30_000_000  # rows · min(rows, columns) · classes that logistic takes on: seconds
 
@@ -131,20 +130,10 @@ class _Search:
         return self.tried[at, head]
 
     def smaller(self, most: int) -> _Search:
-        """The same search on about `most` rows, spread over the classes; itself if it has fewer.
-
-        Groups stay whole, and every class keeps two rows (or groups), or all that it has: more
-        rows than `most` where there are very many classes or large groups.
-        """
-        n = len(self.labels)
-        unit = units(self.groups, n)
-        count = min(-(-n // most), int(unit.max()) + 1)
-        if count < 2:
+        """The same search on about `most` rows, see `thinned`; itself if it has fewer."""
+        index = thinned(self.labels, most, seed=self.seed, groups=self.groups)
+        if len(index) == len(self.labels):
             return self
-        fold = folds(self.labels, count, seed=self.seed, groups=self.groups)
-        kept = fold == int(np.argmin(np.abs(np.bincount(fold) - most)))
-        kept |= np.isin(unit, _first_of_each(self.labels, unit, kept))
-        index = np.flatnonzero(kept)
         few = {name: take(rows, index) for name, rows in self.features.items()}
         groups = None if self.groups is None else np.asarray(self.groups)[index]
         return replace(self, features=few, labels=self.labels[index], groups=groups, tried={})
@@ -155,20 +144,6 @@ class _Search:
     def better(self, new: FittedHead, old: FittedHead, errors: float) -> bool:
         """`better`, rows of one group taken as one."""
         return better(new, old, errors, None if self.validation is not None else self.groups)
-
-
-def _first_of_each(
-    labels: NDArray[np.int64], unit: NDArray[np.int64], kept: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """`LEAST` units of each class, or all that it has: those in `kept` first, then small ones."""
-    pairs = np.unique(np.stack([labels, unit], axis=1), axis=0)
-    there = np.zeros(int(unit.max()) + 1, bool)
-    there[unit[kept]] = True
-    sizes = np.bincount(unit)
-    order = np.lexsort((sizes[pairs[:, 1]], ~there[pairs[:, 1]], pairs[:, 0]))
-    classes, first = pairs[order].T
-    rank = np.arange(len(classes)) - np.searchsorted(classes, classes)
-    return np.asarray(first[rank < LEAST])
 
 
 def rows_at(features: Mapping[str, Rows], at: Sequence[str]) -> Rows:

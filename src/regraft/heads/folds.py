@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from regraft.errors import HeadError
 
 AT_ONCE = 4096  # rows of small groups that are looked at together
+LEAST = 2  # rows, or groups of them, of a class that are kept where rows are thinned
 
 
 def folds(
@@ -42,6 +43,39 @@ def split_out(
     if int(units(groups, len(labels)).max()) == 0:
         return np.zeros(len(labels), np.int64)
     return folds(labels, count, seed=seed, groups=groups)
+
+
+def thinned(
+    labels: NDArray[np.int64], most: int, *, seed: int, groups: NDArray[Any] | None = None
+) -> NDArray[np.intp]:
+    """The numbers of about `most` rows, spread over the classes, in order; all if there are fewer.
+
+    Groups stay whole, and every class keeps two rows (or groups), or all that it has: more rows
+    than `most` where there are very many classes or large groups.
+    """
+    n = len(labels)
+    unit = units(groups, n)
+    count = min(-(-n // most), int(unit.max()) + 1)
+    if count < 2:
+        return np.arange(n)
+    fold = folds(labels, count, seed=seed, groups=groups)
+    kept = fold == int(np.argmin(np.abs(np.bincount(fold) - most)))
+    kept |= np.isin(unit, _first_of_each(labels, unit, kept))
+    return np.flatnonzero(kept)
+
+
+def _first_of_each(
+    labels: NDArray[np.int64], unit: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """`LEAST` units of each class, or all that it has: those in `kept` first, then small ones."""
+    pairs = np.unique(np.stack([labels, unit], axis=1), axis=0)
+    there = np.zeros(int(unit.max()) + 1, bool)
+    there[unit[kept]] = True
+    sizes = np.bincount(unit)
+    order = np.lexsort((sizes[pairs[:, 1]], ~there[pairs[:, 1]], pairs[:, 0]))
+    classes, first = pairs[order].T
+    rank = np.arange(len(classes)) - np.searchsorted(classes, classes)
+    return np.asarray(first[rank < LEAST])
 
 
 def fair(labels: NDArray[np.int64], parts: NDArray[Any] | None = None) -> NDArray[np.bool_]:

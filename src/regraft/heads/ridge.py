@@ -137,6 +137,22 @@ def _tune(
         penalty = fixed or pick(lambda p: spectrum.evidence(spectrum.fit(t, p)), held_out.labels)
         scores = spectrum.evidence(spectrum.fit(t, penalty)).astype(np.float32)
         return Tuned({"penalty": penalty}, scores, HELD_OUT)
+    return unseen(spectrum, rows, labels, n_classes, groups, fixed)
+
+
+def unseen(
+    spectrum: Spectrum,
+    rows: Rows,
+    labels: NDArray[np.int64],
+    n_classes: int,
+    groups: NDArray[Any] | None = None,
+    fixed: float | None = None,
+) -> Tuned:
+    """The penalty, unless it is `fixed`, and scores of rows left out, given the rows' `spectrum`.
+
+    Raises:
+        HeadError: a group is too large to be left out.
+    """
     group = units(groups, len(rows))
     refuse_large(int(np.bincount(group).max()), rows.shape[1])
     alone = int(group.max()) == 0  # one group of everything: no row stays to learn from
