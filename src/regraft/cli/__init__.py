@@ -27,6 +27,7 @@ from regraft.cli import (
     merge,
     predict,
     remove,
+    report,
 )
 from regraft.errors import RegraftError
 from regraft.files import reason
@@ -50,6 +51,7 @@ VERBS = (
     fit,
     compare,
     evaluate,
+    report,
     predict,
     add,
     remove,

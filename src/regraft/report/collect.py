@@ -1,0 +1,140 @@
+"""From the pieces of a run to the material of its page: which rows are shown, and as what."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data import decoder
+from regraft.errors import BadFile
+from regraft.files import digest
+from regraft.model import Model
+from regraft.report.material import Material, Rows, Shown
+from regraft.training import Answers
+
+#: Pictures of either kind.
+MOST_SHOWN = 8
+
+GONE = "The pictures are no longer where they were, so none are shown here."
+
+
+def answered(said: Answers) -> Rows:
+    """The test rows of a fit, with what the model said of them."""
+    rows = said.rows
+    return Rows(
+        tuple(example.id for example in rows.examples),
+        tuple(said.labels),
+        said.classes,
+        said.probabilities,
+        None,
+        rows.examples,
+        rows.digests,
+    )
+
+
+def gather(
+    model: Model,
+    report: dict[str, Any],
+    settings: str,
+    tried: list[dict[str, Any]],
+    rows: Rows | None,
+    explain: bool | None = None,
+) -> Material:
+    """The material of a run's page.
+
+    Args:
+        model: what the run made.
+        report: `report.json`.
+        settings: `run.toml`, as text.
+        tried: `tried.json`.
+        rows: the test rows, None without any.
+        explain: whether to show what spoke for each answer; None to do so if torch, which it
+            takes, is loaded anyway.
+    """
+    info, missing = model.backbone.info, []
+    hard: tuple[Shown, ...] = ()
+    unsure: tuple[Shown, ...] = ()
+    if rows is not None and info.input.modality == "image":
+        wrong, close = hardest(rows), undecided(rows)
+        picked = sorted({*wrong, *close})
+        seen = decoded(model, rows, picked)
+        if picked and not seen:
+            missing.append(GONE)
+        wanted = "torch" in sys.modules if explain is None else explain
+        heat, why = explained(model, rows, seen) if wanted and seen else ({}, "")
+        missing += [why] if why else []
+        cards = {row: _card(rows, row, pixels, heat.get(row)) for row, pixels in seen.items()}
+        hard = tuple(cards[row] for row in wrong if row in cards)
+        unsure = tuple(cards[row] for row in close if row in cards)
+    return Material(
+        report, settings, tried, info.licence, info.digest, rows, hard, unsure, tuple(missing)
+    )
+
+
+def hardest(rows: Rows, most: int = MOST_SHOWN) -> list[int]:
+    """The wrong rows that the model was surest of, surest first."""
+    wrong = np.flatnonzero(rows.truth != rows.answer)
+    sure = rows.probabilities[wrong].max(axis=1)
+    return [int(row) for row in wrong[np.argsort(-sure, kind="stable")][:most]]
+
+
+def undecided(rows: Rows, most: int = MOST_SHOWN) -> list[int]:
+    """The rows whose two best answers are nearest, nearest first."""
+    if rows.probabilities.shape[1] < 2:
+        return []
+    best = np.sort(rows.probabilities, axis=1)[:, -2:]
+    apart = best[:, 1] - best[:, 0]
+    near = np.flatnonzero(apart < 0.5)
+    return [int(row) for row in near[np.argsort(apart[near], kind="stable")][:most]]
+
+
+def decoded(model: Model, rows: Rows, picked: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    """What the network sees of some rows, (H, W, 3) uint8; those that changed or went are left."""
+    spec = model.backbone.info.input
+    read = decoder(spec.modality)
+    found = {}
+    for row in picked:
+        example = rows.examples[row] if rows.examples else None
+        if example is None:
+            continue
+        try:
+            raw = example.read()
+            if digest(raw) == rows.digests[row]:
+                found[row] = read.decode(raw, spec)[0]
+        except (OSError, BadFile):
+            continue
+    return found
+
+
+def explained(
+    model: Model, rows: Rows, seen: Mapping[int, NDArray[np.uint8]]
+) -> tuple[dict[int, NDArray[Any]], str]:
+    """Which places spoke for each answer, by row, and why there are none, '' if there are."""
+    from regraft.report.cam import heats
+
+    order = list(seen)
+    answers = [int(rows.answer[row]) for row in order]
+    maps = heats(model, [seen[row] for row in order], answers)
+    if maps is None:
+        return {}, "No stage of this network has places, so what spoke for an answer is not shown."
+    return dict(zip(order, maps, strict=True)), ""
+
+
+def _card(rows: Rows, row: int, pixels: NDArray[np.uint8], heat: NDArray[Any] | None) -> Shown:
+    from regraft.report.pictures import overlay, thumbnail
+
+    truth, answer = int(rows.truth[row]), int(rows.answer[row])
+    p = rows.probabilities[row]
+    return Shown(
+        rows.names[row],
+        rows.labels[row],
+        rows.classes[answer],
+        float(p[answer]),
+        float(p[truth]) if truth >= 0 else None,
+        thumbnail(pixels),
+        None if heat is None else overlay(pixels, heat),
+    )

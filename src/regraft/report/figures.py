@@ -1,0 +1,78 @@
+"""A picture of numbers: the drawing, what it says in words, and the numbers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regraft.report.markup import Html, details, paragraph, table, tag
+from regraft.report.style import inline
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn picture.
+
+    Attributes:
+        key: its name, of letters; no other on a page has it.
+        title: what it shows.
+        said: the picture in words, for those who do not see it.
+        drawn: the SVG file.
+        head, rows: its numbers as a table.
+        note: what helps to read it, below it.
+        kind: 'narrow', or 'broad' for one that gains from room.
+    """
+
+    key: str
+    title: str
+    said: str
+    drawn: bytes
+    head: Sequence[Any]
+    rows: Sequence[Sequence[Any]]
+    note: str = ""
+    kind: str = "narrow"
+
+    def html(self) -> Html:
+        """The figure for a page."""
+        numbers = details("The numbers", table(self.head, self.rows, self.title))
+        return tag(
+            "figure",
+            tag("figcaption", self.title),
+            tag(
+                "div", Html(inline(self.drawn, self.key)),
+                role="img", aria_label=self.said, class_="drawn",
+            ),
+            paragraph(self.note, kind="note") if self.note else None,
+            numbers,
+            class_=self.kind,
+            id=f"figure-{self.key}",
+        )  # fmt: skip
+
+
+def percent(value: float | None) -> str:
+    """0.8467 as 84.7 %; '–' for nothing."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def between(interval: Sequence[float] | None) -> str:
+    """An interval of shares in words."""
+    return "–" if not interval else f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many digits after the point."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def short(name: str, most: int = 18) -> str:
+    """A name that fits beside a picture; the tables have it whole."""
+    from regraft.files import visible
+
+    shown = visible(name)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """1 picture, 2 pictures."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

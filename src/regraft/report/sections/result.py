@@ -1,0 +1,120 @@
+"""How good the model is: the first thing that a page says, and which classes that comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regraft.report.charts import scores
+from regraft.report.figures import between, count, percent
+from regraft.report.markup import Html, bullets, join, paragraph, tag, text
+from regraft.report.material import Material
+
+
+def headline(material: Material) -> Html:
+    """The accuracy with its interval, on how many rows of what: it comes before everything."""
+    report = material.report
+    test, crossed = report.get("test"), report.get("cross_validation")
+    if test:
+        return join([_tested(report, test), scores.accuracy(test).html(), *_beside(report)])
+    if crossed:
+        rows = count(crossed["n"], "picture")
+        return join([
+            _score(crossed["accuracy"], crossed["accuracy_ci95"]),
+            paragraph(
+                f"Mean over {crossed['k']} folds, {count(crossed['repeats'], 'time')}, of {rows}: "
+                "each was answered by a head that had not learned from it.", kind="lead",
+            ),
+        ])  # fmt: skip
+    return join([
+        paragraph("No accuracy is known", kind="lead"),
+        paragraph(
+            "No picture was left that may be scored. Test the model on pictures that it has not "
+            "learned from: regraft evaluate RUN DATA.", kind="warning",
+        ),
+        *_beside(report),
+    ])  # fmt: skip
+
+
+def _score(share: float, ends: Any) -> Html:
+    told = tag("span", f"95 % interval {between(ends)}")
+    return tag("p", tag("b", percent(share)), told, class_="score")
+
+
+def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
+    part = report.get("test_part")
+    where = f" ({part})" if part else ""
+    right = round(test["accuracy"] * test["n"])
+    told = (
+        f"{right:,} of {count(test['n'], 'picture')} that the model had not learned from{where} "
+        f"are named rightly, out of {len(report['classes'])} classes. If other pictures of the "
+        "same kind were tested, 19 times of 20 such an interval holds the true accuracy."
+    )
+    said = [_score(test["accuracy"], test["accuracy_ci95"]), paragraph(told, kind="lead")]
+    if test.get("unknown"):
+        names = ", ".join(f"'{name}' ({n})" for name, n in list(test["unknown"].items())[:5])
+        said.append(
+            paragraph(
+                f"Some have labels that the model never saw and count as wrong: {names}.",
+                kind="warning",
+            )
+        )
+    base = scores.guess(test)
+    if base is not None and test["accuracy_ci95"][0] <= base:
+        said.append(
+            paragraph(
+                f"That is not surely better than always saying the most common class, which has "
+                f"{percent(base)}: do not rely on this model.",
+                kind="warning",
+            )
+        )
+    return join(said)
+
+
+def _beside(report: dict[str, Any]) -> list[Html]:
+    """What other rows say of the same model."""
+    said = []
+    held = report.get("validation")
+    if held and held.get("n") and held.get("accuracy") is not None:
+        said.append(
+            f"On {held['n']} rows that it was chosen with ({held['kind']}) it had "
+            f"{percent(held['accuracy'])}."
+        )
+    crossed = report.get("cross_validation")
+    if crossed and report.get("test"):
+        said.append(
+            f"{crossed['k']} folds: {percent(crossed['accuracy'])} "
+            f"({between(crossed['accuracy_ci95'])})."
+        )
+    came = forecast(report)
+    return [bullets(map(text, [*said, *came]))] if said or came else []
+
+
+def forecast(report: dict[str, Any]) -> list[str]:
+    """Whether what was expected before came true."""
+    told = report.get("forecast") or {}
+    if told.get("held") is None or told.get("expected") is None:
+        return []
+    expected = told["expected"]
+    if isinstance(expected, dict):
+        ends = expected.get("ci95") or expected.get("accuracy_ci95")
+        expected = percent(expected.get("accuracy")) + (f" ({between(ends)})" if ends else "")
+    came = told.get("came")
+    came = came.get("accuracy") if isinstance(came, dict) else came
+    shown = percent(came) if isinstance(came, float | int) else "another"
+    right = "the forecast held" if told["held"] else "the forecast did not hold"
+    plain = expected if isinstance(expected, str) else percent(expected)
+    return [f"Expected before it was run: {plain}; it came to {shown}: {right}."]
+
+
+def confusion(material: Material) -> Html | None:
+    """Which class is taken for which."""
+    test = material.report.get("test")
+    made = scores.confusion(test, material.report["classes"]) if test else None
+    return join([paragraph(made.said), made.html()]) if made else None
+
+
+def classes(material: Material) -> Html | None:
+    """Every class by itself."""
+    test = material.report.get("test")
+    made = scores.per_class(test) if test else None
+    return join([paragraph(made.said), made.html()]) if made else None
