@@ -112,7 +112,7 @@ def evaluate(probabilities: NDArray[Any], labels: Sequence[str], classes: Sequen
     )
 
 
-def wilson(right: float, n: int, z: float = Z95) -> Interval:
+def wilson(right: float, n: float, z: float = Z95) -> Interval:
     """The interval of a share, 95 % unless `z` says otherwise (Wilson 1927).
 
     Chosen over Clopper-Pearson, which is too wide (it covers 97 to 99 % for small n) and needs
