@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regraft.duration import seconds_of, told
+from regraft.duration import seconds_of, told, typed
 from regraft.errors import OptionError
 
 
@@ -42,5 +42,13 @@ def test_told(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize("seconds", [1, 30, 60, 3599, 3600, 5400, 86399, 90000, 1e6])
 def test_what_is_told_can_be_given_back(seconds: float) -> None:
-    back = seconds_of(told(seconds).replace("min", "m"))
+    back = seconds_of(told(seconds))
     assert back == pytest.approx(seconds, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "1s"), (37.2, "38s"), (120, "120s"), (121, "3m"), (7300, "3h")]
+)
+def test_what_to_type_is_never_too_little(seconds: float, text: str) -> None:
+    assert typed(seconds) == text
+    assert seconds_of(text) >= seconds

@@ -19,13 +19,13 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     """The seconds of a span such as '90s', '10m', '1h', '1h30m' or '2.5h'; '90' is 90 seconds.
 
     Args:
-        text: units from long to short, each once: d, h, m, s; spaces and capitals do not matter.
+        text: units from long to short, each once: d, h, m or min, s; spaces and capitals do not matter.
         option: what to call it in the error.
 
     Raises:
         OptionError: it is spelled otherwise, or is not above 0.
     """
-    plain = "".join(text.split()).lower()
+    plain = "".join(text.split()).lower().replace("min", "m")
     found = _SPELLED.fullmatch(plain) if plain else None
     if _PLAIN.fullmatch(plain):
         total = float(plain)
@@ -59,3 +59,10 @@ def told(seconds: float) -> str:
 def _two(seconds: float, large: int, name: str, small: int, smaller: str) -> str:
     whole, rest = divmod(round(seconds / small), large // small)
     return f"{whole} {name} {rest} {smaller}" if rest else f"{whole} {name}"
+
+
+def typed(seconds: float) -> str:
+    """The next longer span that an option takes without quotes: '38s', '5m', '3h'."""
+    if seconds <= 120:
+        return f"{max(math.ceil(seconds), 1)}s"
+    return f"{math.ceil(seconds / 60)}m" if seconds <= 7200 else f"{math.ceil(seconds / 3600)}h"

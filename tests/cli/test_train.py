@@ -238,15 +238,19 @@ def test_a_comparison_goes_on_until_it_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = next_comparison("data", "c", "comparison.json")
+
+    def done(folder: Path) -> bool:
+        return (folder / "comparison.json").exists()
+
+    folder = next_comparison("data", "c", done)
     assert folder == Path("runs/compare-data-1")
     folder.mkdir(parents=True)
-    assert next_comparison("data", "c", "comparison.json") == Path("runs/compare-data-2")
+    assert next_comparison("data", "c", done) == Path("runs/compare-data-2")
     (folder / COMMAND).write_text(json.dumps({"command": "c"}))
-    assert next_comparison("data", "c", "comparison.json") == folder
-    assert next_comparison("data", "d", "comparison.json") == Path("runs/compare-data-2")
+    assert next_comparison("data", "c", done) == folder
+    assert next_comparison("data", "d", done) == Path("runs/compare-data-2")
     (folder / "comparison.json").write_text("{}")
-    assert next_comparison("data", "c", "comparison.json") == Path("runs/compare-data-2")
+    assert next_comparison("data", "c", done) == Path("runs/compare-data-2")
 
 
 def test_a_lock_is_given_free(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -47,16 +47,16 @@ def next_folder(data: str, command: str = "") -> Path:
     raise AssertionError  # numbers do not end
 
 
-def next_comparison(data: str, command: str, done: str) -> Path:
+def next_comparison(data: str, command: str, done: Callable[[Path], bool]) -> Path:
     """runs/compare-NAME-1, or the first number that is free or was begun by this very command.
 
     Args:
         data: names the comparison.
         command: its digest.
-        done: the file that is there once it is finished.
+        done: whether the one in a folder is finished.
     """
     for folder in _numbered(f"compare-{_name(data)}"):
-        if not folder.exists() or (not (folder / done).exists() and goes_on(folder, command)):
+        if not folder.exists() or (not done(folder) and goes_on(folder, command)):
             return folder
     raise AssertionError
 

@@ -10,7 +10,9 @@ import pytest
 
 import regraft
 from regraft.cli import run
-from regraft.comparing import FILE, Comparison, Scored, _compared, interval
+from regraft.comparing import FILE, Comparison, Made, Scored
+from regraft.comparing.paired import interval
+from regraft.comparing.ranking import Named, ranked
 from regraft.errors import RegraftError
 from regraft.parts import HELD_OUT
 from regraft.plans import Phase
@@ -31,7 +33,11 @@ def scored(accuracy: float, log_loss: float = 0.5, **other: object) -> Scored:
 
 
 def made(**runs: list[Scored]) -> Comparison:
-    return _compared("data", runs, {}, 3, None)
+    seeded = {
+        name: [Made(replace(one, seed=seed)) for seed, one in enumerate(each)]
+        for name, each in runs.items()
+    }
+    return Comparison("data", ranked(seeded, [Named(n, n, "net") for n in runs], {}), 3, 0.0)
 
 
 def test_plans_are_ranked_and_the_difference_is_paired() -> None:
@@ -76,9 +82,7 @@ def test_seeds_that_share_rows_are_worth_less() -> None:
 def test_given_test_rows_are_the_same_in_every_seed() -> None:
     given = [scored(one, test_part="the data given to test on") for one in (0.79, 0.81)]
     held = [scored(one) for one in (0.79, 0.81)]
-    wide, narrow = (
-        _compared("d", {"a": runs, "b": list(runs)}, {}, 2, None) for runs in (held, given)
-    )
+    wide, narrow = (made(a=runs, b=list(runs)) for runs in (held, given))
     assert wide.arms[1].difference == narrow.arms[1].difference == 0
     assert narrow.arms[1].difference_ci95 == pytest.approx((-0.03, 0.03))  # of 100 rows, not 200
     assert wide.arms[1].difference_ci95 == pytest.approx((-0.015, 0.015))
