@@ -1,0 +1,50 @@
+"""From distances to a score and a word. The numbers come from `bench/similarity.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LIKE, SOMEWHAT, UNLIKE, UNKNOWN = "like the source", "somewhat unlike", "unlike", "unknown"
+VERDICTS = (LIKE, SOMEWHAT, UNLIKE, UNKNOWN)
+
+#: Distance at which the score is a half, and how steep it is there.
+HALF, STEEP = 0.07, 2.0
+#: The same for the share of `both.frechet_share`.
+HALF_SHARE, STEEP_SHARE = 0.3, 2.0
+#: From here up the source's classifier has no idea: every set above it was far by the statistics.
+NO_IDEA = 0.72
+#: Up to here the source's classifier is sure.
+SURE = 0.30
+#: Scores from which on the words hold.
+LIKE_FROM, SOMEWHAT_FROM = 0.7, 0.35
+
+
+def score_of(distance: float) -> float:
+    """1 at no distance, a half at `HALF`, to 0."""
+    return _falling(distance, HALF, STEEP)
+
+
+def score_of_share(share: float) -> float:
+    """The same from the Fréchet distance to the source's own pictures, as a share."""
+    return _falling(share, HALF_SHARE, STEEP_SHARE)
+
+
+def score_of_entropy(entropy: float) -> float:
+    """The same from the classifier's entropy, 0 to 1, where that tells anything."""
+    return round(float(1 - entropy), 3)
+
+
+def verdict_of(score: float) -> str:
+    """The word for a score."""
+    if score >= LIKE_FROM:
+        return LIKE
+    return SOMEWHAT if score >= SOMEWHAT_FROM else UNLIKE
+
+
+def numbers() -> list[float]:
+    """All that a score depends on, for the key under which it is kept."""
+    return [HALF, STEEP, HALF_SHARE, STEEP_SHARE, NO_IDEA, SURE, LIKE_FROM, SOMEWHAT_FROM]
+
+
+def _falling(distance: float, half: float, steep: float) -> float:
+    return round(1.0 / (1.0 + float(np.power(distance / half, steep))), 3)
