@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.choose import rows_at
 from regraft.data import decoder
 from regraft.errors import BadFile
 from regraft.files import digest
-from regraft.model import Model
+from regraft.model import Model, taps
+from regraft.pipeline import tap_name
 from regraft.report.material import Material, Rows, Shown
 from regraft.training import Answers
 
@@ -22,15 +24,23 @@ MOST_SHOWN = 8
 GONE = "The pictures are no longer where they were, so none are shown here."
 
 
-def answered(said: Answers) -> Rows:
-    """The test rows of a fit, with what the model said of them."""
-    rows = said.rows
+def answered(model: Model, said: Answers) -> Rows:
+    """The test rows of a fit, with what the model said of them.
+
+    Their features are what the head reads, unless stages below it were trained: then the rows hold
+    what the network gave before, and nothing is known of them as it is now.
+    """
+    rows, info = said.rows, model.backbone.info
+    names = [tap_name(tap) for tap in taps(info, model.at)]
+    features = None
+    if model.backbone.tuning is None and all(name in rows.rows for name in names):
+        features = np.asarray(rows_at(rows.rows, names)[:], np.float32)
     return Rows(
         tuple(example.id for example in rows.examples),
         tuple(said.labels),
         said.classes,
         said.probabilities,
-        None,
+        features,
         rows.examples,
         rows.digests,
     )
@@ -59,7 +69,8 @@ def gather(
     hard: tuple[Shown, ...] = ()
     unsure: tuple[Shown, ...] = ()
     if rows is not None and info.input.modality == "image":
-        wrong, close = hardest(rows), undecided(rows)
+        wrong = hardest(rows)
+        close = undecided(rows, {*wrong})
         picked = sorted({*wrong, *close})
         seen = decoded(model, rows, picked)
         if picked and not seen:
@@ -71,7 +82,17 @@ def gather(
         hard = tuple(cards[row] for row in wrong if row in cards)
         unsure = tuple(cards[row] for row in close if row in cards)
     return Material(
-        report, settings, tried, info.licence, info.digest, rows, hard, unsure, tuple(missing)
+        report,
+        settings,
+        tried,
+        info.licence,
+        info.digest,
+        tuple(stage.name for stage in info.stages),
+        model.features,
+        rows,
+        hard,
+        unsure,
+        tuple(missing),
     )
 
 
@@ -82,14 +103,15 @@ def hardest(rows: Rows, most: int = MOST_SHOWN) -> list[int]:
     return [int(row) for row in wrong[np.argsort(-sure, kind="stable")][:most]]
 
 
-def undecided(rows: Rows, most: int = MOST_SHOWN) -> list[int]:
-    """The rows whose two best answers are nearest, nearest first."""
+def undecided(rows: Rows, but: Container[int] = (), most: int = MOST_SHOWN) -> list[int]:
+    """The rows whose two best answers are nearest, nearest first, without those in `but`."""
     if rows.probabilities.shape[1] < 2:
         return []
     best = np.sort(rows.probabilities, axis=1)[:, -2:]
     apart = best[:, 1] - best[:, 0]
     near = np.flatnonzero(apart < 0.5)
-    return [int(row) for row in near[np.argsort(apart[near], kind="stable")][:most]]
+    order = near[np.argsort(apart[near], kind="stable")]
+    return [int(row) for row in order if int(row) not in but][:most]
 
 
 def decoded(model: Model, rows: Rows, picked: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
@@ -121,20 +143,21 @@ def explained(
     maps = heats(model, [seen[row] for row in order], answers)
     if maps is None:
         return {}, "No stage of this network has places, so what spoke for an answer is not shown."
-    return dict(zip(order, maps, strict=True)), ""
+    return {row: one for row, one in zip(order, maps, strict=True) if one is not None}, ""
 
 
 def _card(rows: Rows, row: int, pixels: NDArray[np.uint8], heat: NDArray[Any] | None) -> Shown:
     from regraft.report.pictures import overlay, thumbnail
 
-    truth, answer = int(rows.truth[row]), int(rows.answer[row])
-    p = rows.probabilities[row]
+    truth, p = int(rows.truth[row]), rows.probabilities[row]
+    answer, second = (int(k) for k in np.argsort(-p, kind="stable")[:2])
     return Shown(
         rows.names[row],
         rows.labels[row],
         rows.classes[answer],
         float(p[answer]),
         float(p[truth]) if truth >= 0 else None,
+        (rows.classes[second], float(p[second])),
         thumbnail(pixels),
         None if heat is None else overlay(pixels, heat),
     )

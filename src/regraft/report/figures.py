@@ -50,6 +50,13 @@ class Chart:
         )  # fmt: skip
 
 
+def beside(chart: Chart | None, *words: Any) -> Html | None:
+    """A picture with what is to be said of it on its left where there is room; None without one."""
+    if chart is None:
+        return None
+    return tag("div", tag("div", *words), chart.html(), class_="pair")
+
+
 def percent(value: float | None) -> str:
     """0.8467 as 84.7 %; '–' for nothing."""
     return "–" if value is None else f"{100 * value:.1f} %"

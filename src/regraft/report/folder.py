@@ -26,7 +26,6 @@ from regraft.record import BUNDLE, REPORT, SETTINGS, TRIED, resolved
 from regraft.report.collect import gather
 from regraft.report.material import Material, Rows
 
-PAGE = "report.html"
 COMPARISON = "comparison.json"
 LOST = "The test pictures and their activations are gone, so what needs them is left out."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -9,6 +10,7 @@ from typing import Any
 
 from regraft.files import visible
 
+_SHARE = re.compile(r"(\d) %")
 VOID = frozenset({"img", "meta", "br"})
 
 
@@ -20,7 +22,9 @@ class Html(str):
 
 def text(value: Any) -> Html:
     """A value as text of a page, on one line; markup as it is."""
-    return value if isinstance(value, Html) else Html(escape(visible(str(value))))
+    if isinstance(value, Html):
+        return value
+    return Html(_SHARE.sub(r"\1&nbsp;%", escape(visible(str(value)))))
 
 
 def lines(value: str) -> Html:

@@ -55,6 +55,7 @@ class Shown:
         answer: the most probable class.
         sure: its probability.
         truth: the probability of the true class; None if the model does not know that.
+        next: the second most probable class, and its probability.
         picture: a small JPEG of what the network sees.
         overlay: the same with what spoke for the answer; None if that was not asked for.
     """
@@ -64,6 +65,7 @@ class Shown:
     answer: str
     sure: float
     truth: float | None
+    next: tuple[str, float]
     picture: bytes
     overlay: bytes | None = None
 
@@ -78,6 +80,8 @@ class Material:
         tried: `tried.json`.
         licence: of the backbone's weights.
         digest: of the backbone's weights.
+        stages: names of the backbone's stages, in order.
+        facts: what computed the features: names and versions of decoder and engine.
         rows: the test rows.
         hard: the wrong ones that the model was surest of.
         unsure: those between whose two best answers it could hardly decide.
@@ -89,6 +93,8 @@ class Material:
     tried: list[dict[str, Any]] = field(default_factory=list)
     licence: str = ""
     digest: str = ""
+    stages: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
     rows: Rows | None = None
     hard: tuple[Shown, ...] = ()
     unsure: tuple[Shown, ...] = ()

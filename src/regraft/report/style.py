@@ -66,7 +66,7 @@ RC: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and translated
     "svg.hashsalt": "regraft",  # the same picture has the same bytes
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "font.size": 11.0,
     "text.color": INK,
     "text.parse_math": False,  # a class may be called a$b$
     "axes.labelcolor": SOFT,
@@ -86,7 +86,7 @@ RC: dict[str, Any] = {
     "xtick.major.size": 0.0,
     "ytick.major.size": 0.0,
     "legend.frameon": False,
-    "legend.fontsize": 9.0,
+    "legend.fontsize": 10.5,
     "lines.linewidth": 1.8,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",

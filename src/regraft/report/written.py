@@ -9,8 +9,10 @@ from regraft.backbones import Backbone
 from regraft.errors import OptionError
 from regraft.features import Progress
 from regraft.files import refusal, write_whole
-from regraft.report.folder import PAGE, collect
-from regraft.report.page import Page, of_run
+from regraft.report.fitted import PAGE
+from regraft.report.folder import COMPARISON, collect, is_comparison, read_json
+from regraft.report.page import of_run
+from regraft.report.versus import comparison_html
 
 
 def write(
@@ -42,26 +44,31 @@ def write(
         RegraftError: it is neither, or not whole, or the file cannot be written.
     """
     folder = Path(run)
+    place = folder / PAGE if out is None else Path(out)
+    if is_comparison(folder):
+        held = read_json(folder / COMPARISON)
+        put(place, data := comparison_html(held))
+        told = {"sections": [], "pictures": 0, "explained": 0, "missing": []}
+        return {"page": str(place), "bytes": len(data)} | told
     made = of_run(
         collect(
             folder, backbone=backbone, explain=explain, device=device, threads=threads,
             progress=progress,
         )
     )  # fmt: skip
-    place = folder / PAGE if out is None else Path(out)
-    put(place, made)
+    put(place, made.data)
     return {"page": str(place), "bytes": len(made.data)} | made.told
 
 
-def put(place: Path, made: Page) -> None:
+def put(place: Path, data: bytes) -> None:
     """Write a page to a file, whole or not at all.
 
     Raises:
         OptionError: it cannot be written there.
     """
     try:
-        write_whole(place, made.data)
+        write_whole(place, data)
     except OSError as problem:
         raise OptionError(
-            f"--out {place} cannot be written {refusal(problem, len(made.data))}."
+            f"--out {place} cannot be written {refusal(problem, len(data))}."
         ) from problem

@@ -14,7 +14,7 @@ from regraft.report.style import ACCENT, BAD, INK, LINE, PAPER, SOFT, drawing, s
 MOST_CELLS = 16
 #: Pairs that are shown of a larger one, and classes from either end of a long list.
 MOST_PAIRS, ENDS = 20, 20
-LINE_HEIGHT = 0.23  # inches of a bar with its label
+LINE_HEIGHT = 0.25  # inches of a bar with its label
 
 
 def guess(test: dict[str, Any]) -> float | None:
@@ -27,7 +27,7 @@ def accuracy(test: dict[str, Any]) -> Chart:
     """The accuracy on a line from 0 to 100 %, with its interval and what guessing has."""
     share, (low, high) = test["accuracy"], test["accuracy_ci95"]
     base = guess(test)
-    with drawing(0.95) as figure:
+    with drawing(1.15) as figure:
         panel: Any = figure.subplots()
         panel.barh([0], [100], color=LINE, height=0.16)
         panel.barh(
@@ -37,8 +37,8 @@ def accuracy(test: dict[str, Any]) -> Chart:
         panel.annotate(percent(share), (100 * share, 0.38), ha="center", color=INK, weight="bold")
         if base is not None:
             panel.plot([100 * base] * 2, [-0.3, 0.3], color=SOFT, linewidth=1.6)
-            panel.annotate("guessing", (100 * base, 0.38), ha="center", color=SOFT)
-        panel.set(xlim=(-2, 102), ylim=(-0.5, 0.9), yticks=[], xticks=range(0, 101, 20))
+            panel.annotate("guessing", (100 * base, -0.4), ha="center", va="top", color=SOFT)
+        panel.set(xlim=(-2, 102), ylim=(-0.95, 0.95), yticks=[], xticks=range(0, 101, 20))
         panel.set_xticklabels([f"{value} %" for value in range(0, 101, 20)])
         panel.spines[:].set_visible(False)
         panel.grid(False)
@@ -101,7 +101,7 @@ def _matrix(
             panel.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], color=colour, alpha=strong, lw=0)
             if n:
                 ink = PAPER if strong > 0.62 else INK
-                size = 9.5 if k <= 10 else 7.5
+                size = 11 if k <= 10 else 8.5
                 where = (j + 0.5, i + 0.5)
                 panel.annotate(str(n), where, ha="center", va="center", color=ink, fontsize=size)
         panel.set(xlim=(0, k), ylim=(k, 0), xlabel="the model says", ylabel="truly")
@@ -109,11 +109,9 @@ def _matrix(
         slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if k > 2 else {}
         panel.set_xticks(middle, names, color=INK, **slant)
         panel.set_yticks(middle, names)
-        panel.set_xticks(np.arange(k + 1), minor=True)
-        panel.set_yticks(np.arange(k + 1), minor=True)
         panel.grid(False)
-        panel.grid(which="minor", color=LINE)
-        panel.tick_params(which="minor", length=0)
+        panel.hlines(np.arange(k + 1), 0, k, color=LINE, linewidth=0.6)
+        panel.vlines(np.arange(k + 1), 0, k, color=LINE, linewidth=0.6)
         panel.spines[:].set_visible(False)
         said = _most(counts, classes)
         drawn = svg(figure, said)
@@ -163,12 +161,15 @@ def per_class(test: dict[str, Any]) -> Chart | None:
         panel: Any = figure.subplots()
         recall = np.array([one["recall"] for one in shown]) * 100
         ends = np.array([one["recall_ci95"] for one in shown]) * 100
-        panel.barh(place, recall, color=ACCENT, alpha=0.45, height=0.62, label="recall")
-        panel.hlines(place, ends[:, 0], ends[:, 1], color=ACCENT, label="its 95 % interval")
+        keys = [
+            panel.barh(place, recall, color=ACCENT, alpha=0.45, height=0.62, label="recall"),
+            panel.hlines(place, ends[:, 0], ends[:, 1], color=ACCENT, label="95 % interval"),
+        ]
         precise = [(100 * o["precision"], y) for o, y in zip(shown, place, strict=True)
                    if o["precision"] is not None]  # fmt: skip
         if precise:
-            panel.plot(*zip(*precise, strict=True), "D", color=BAD, ms=4.5, label="precision")
+            x, y = zip(*precise, strict=True)
+            keys += panel.plot(x, y, "D", color=BAD, ms=4.5, label="precision")
         if cut:
             panel.annotate(f"… {len(order) - len(shown)} more", (2, ENDS - 0.08), color=SOFT,
                            va="center")  # fmt: skip
@@ -176,7 +177,7 @@ def per_class(test: dict[str, Any]) -> Chart | None:
         panel.set_yticks(place, names)
         panel.set(xlim=(0, 101), ylim=(place[-1] + 0.6, -0.6), xlabel="%")
         panel.grid(axis="y", visible=False)
-        figure.legend(loc="outside upper left", ncols=3, handlelength=1.4)
+        figure.legend(handles=keys, loc="outside upper left", ncols=3, handlelength=1.4)
         worst = order[0]
         said = (
             f"Worst is '{worst['label']}': recall {percent(worst['recall'])} of {worst['n']} "

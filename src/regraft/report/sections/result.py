@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regraft.report.charts import scores
-from regraft.report.figures import between, count, percent
+from regraft.report.figures import beside, between, count, percent
 from regraft.report.markup import Html, bullets, join, paragraph, tag, text
 from regraft.report.material import Material
 
@@ -15,7 +15,10 @@ def headline(material: Material) -> Html:
     report = material.report
     test, crossed = report.get("test"), report.get("cross_validation")
     if test:
-        return join([_tested(report, test), scores.accuracy(test).html(), *_beside(report)])
+        return join([
+            _score(test["accuracy"], test["accuracy_ci95"]),
+            beside(scores.accuracy(test), _tested(report, test), *_others(report)),
+        ])  # fmt: skip
     if crossed:
         rows = count(crossed["n"], "picture")
         return join([
@@ -31,7 +34,7 @@ def headline(material: Material) -> Html:
             "No picture was left that may be scored. Test the model on pictures that it has not "
             "learned from: regraft evaluate RUN DATA.", kind="warning",
         ),
-        *_beside(report),
+        *_others(report),
     ])  # fmt: skip
 
 
@@ -46,10 +49,10 @@ def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
     right = round(test["accuracy"] * test["n"])
     told = (
         f"{right:,} of {count(test['n'], 'picture')} that the model had not learned from{where} "
-        f"are named rightly, out of {len(report['classes'])} classes. If other pictures of the "
-        "same kind were tested, 19 times of 20 such an interval holds the true accuracy."
+        f"are named rightly; there are {len(report['classes'])} classes. An interval "
+        "made like this one holds the true accuracy 19 times out of 20, for pictures of this kind."
     )
-    said = [_score(test["accuracy"], test["accuracy_ci95"]), paragraph(told, kind="lead")]
+    said = [paragraph(told, kind="lead")]
     if test.get("unknown"):
         names = ", ".join(f"'{name}' ({n})" for name, n in list(test["unknown"].items())[:5])
         said.append(
@@ -70,7 +73,7 @@ def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
     return join(said)
 
 
-def _beside(report: dict[str, Any]) -> list[Html]:
+def _others(report: dict[str, Any]) -> list[Html]:
     """What other rows say of the same model."""
     said = []
     held = report.get("validation")
@@ -110,11 +113,11 @@ def confusion(material: Material) -> Html | None:
     """Which class is taken for which."""
     test = material.report.get("test")
     made = scores.confusion(test, material.report["classes"]) if test else None
-    return join([paragraph(made.said), made.html()]) if made else None
+    return beside(made, paragraph(made.said)) if made else None
 
 
 def classes(material: Material) -> Html | None:
     """Every class by itself."""
     test = material.report.get("test")
     made = scores.per_class(test) if test else None
-    return join([paragraph(made.said), made.html()]) if made else None
+    return beside(made, paragraph(made.said)) if made else None
