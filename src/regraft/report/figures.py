@@ -73,11 +73,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def short(name: str, most: int = 18) -> str:
-    """A name that fits beside a picture; the tables have it whole."""
+    """A name that fits beside a picture, without its middle; the tables have it whole."""
     from regraft.files import visible
 
     shown = visible(name)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    if len(shown) <= most:
+        return shown
+    end = (most - 1) // 2
+    return f"{shown[: most - 1 - end]}…{shown[-end:]}"
 
 
 def count(n: int, one: str, many: str = "") -> str:

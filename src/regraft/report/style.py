@@ -119,6 +119,10 @@ _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
+def _font(found: re.Match[str]) -> str:
+    return f"font-size: {found[2]}" + ("; font-weight: bold" if found[1] else "")
+
+
 def inline(data: bytes, key: str) -> str:
     """The drawing of an SVG file for the inside of a page: an <svg> without title, no links.
 
@@ -135,7 +139,8 @@ def inline(data: bytes, key: str) -> str:
     text = opening + text[text.index(">") + 1 :]
     text = text.replace('xlink:href="#', f'href="#{key}-').replace("url(#", f"url(#{key}-")
     text = re.sub(r'\bid="', f'id="{key}-', text)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    text = re.sub(r"font-family: [^;\"]*; ?", "", text)  # that of the page, as wide or less
+    text = re.sub(r"font: ((?:bold )?)([\d.]+px) [^;\"]*", _font, text)
     text = re.sub(r"(\.\d\d)\d+", r"\1", text)
     text = re.sub(r">\s+<", "><", text)
     return _COLOURS.sub(lambda found: f"var(--{_NAMES[found[0]]},{found[0]})", text).strip()

@@ -55,7 +55,7 @@ def _headline(held: Mapping[str, Any], arms: list[Arm]) -> Html:
             else ""
         )
         told = f"Not surely worse: {names}.{also}"
-        said.append(paragraph(told, kind="warning"))
+        said.append(paragraph(told, kind="hint"))
     elif len(arms) > 1:
         said.append(paragraph("Every other plan is surely worse.", kind="fine"))
     return join(said)

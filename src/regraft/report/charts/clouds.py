@@ -28,13 +28,13 @@ def flattened(features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.f
     spread, mixed = np.linalg.eigh(some @ some.T)
     total = float(spread.clip(min=0.0).sum())
     places, share = np.zeros((len(rows), 2)), np.zeros(2)
-    for number in range(min(2, len(some), rows.shape[1])):
-        size = float(spread[-1 - number])
+    for k in range(min(2, len(some), rows.shape[1])):
+        size = float(spread[-1 - k])
         if size <= 1e-12 * total or total <= 0:
             break
-        axis = some.T @ mixed[:, -1 - number] / np.sqrt(size)
+        axis = some.T @ mixed[:, -1 - k] / np.sqrt(size)
         axis *= np.sign(axis[np.abs(axis).argmax()])
-        places[:, number], share[number] = centred @ axis, size / total
+        places[:, k], share[k] = centred @ axis, size / total
     return places, share
 
 
@@ -53,18 +53,20 @@ def feature_map(rows: Rows) -> Chart | None:
             panel.scatter(
                 *places[rest].T, s=10, color=SOFT, alpha=0.45, lw=0, label="other classes"
             )
-        for place, label in enumerate(coloured):
-            own = [n for n in shown if truth[n] == label]
-            panel.scatter(*places[own].T, s=20, color=SERIES[place], marker=MARKERS[place],
+        for n, label in enumerate(coloured):
+            own = [row for row in shown if truth[row] == label]
+            panel.scatter(*places[own].T, s=26, color=SERIES[n], marker=MARKERS[n],
                           alpha=0.8, lw=0, label=short(rows.classes[label], 14))  # fmt: skip
         missed = [n for n in shown if wrong[n]]
         if missed:
-            panel.scatter(*places[missed].T, s=70, facecolors="none", edgecolors=INK, linewidths=1,
+            panel.scatter(*places[missed].T, s=80, facecolors="none", edgecolors=INK, linewidths=1,
                           label="wrong")  # fmt: skip
         across, up = (percent(one) for one in share)
         panel.set(xlabel=f"first direction ({across} of the variance)",
-                  ylabel=f"second ({up})", xticklabels=[], yticklabels=[])  # fmt: skip
-        figure.legend(loc="outside upper left", ncols=3, handletextpad=0.3, columnspacing=1.0)
+                  ylabel=f"second ({up})", xticks=[], yticks=[])  # fmt: skip
+        figure.legend(
+            loc="outside upper left", ncols=3, handletextpad=0.3, columnspacing=1.0, markerscale=1.3
+        )
         said = (
             f"{count(len(truth), 'test picture')} by what the head reads, flattened to the two "
             f"directions in which they differ most; {int(wrong.sum())} are wrong and ringed."
@@ -72,21 +74,13 @@ def feature_map(rows: Rows) -> Chart | None:
         drawn = svg(figure, said)
     head = ("class", "pictures", "wrong", "middle, first", "middle, second")
     table = []
-    for k, label in enumerate(rows.classes):
+    for k, name in enumerate(rows.classes):
         own = truth == k
         if own.any():
-            first, second = places[own].mean(axis=0)
-            table.append(
-                (
-                    label,
-                    int(own.sum()),
-                    int((own & wrong).sum()),
-                    number(first, 2),
-                    number(second, 2),
-                )
-            )
+            middle = (number(float(place), 2) for place in places[own].mean(axis=0))
+            table.append((name, int(own.sum()), int((own & wrong).sum()), *middle))
     left = (
-        f" {len(shown)} of {len(truth)} are drawn, all wrong ones first."
+        f" {len(shown):,} of {len(truth):,} are drawn, all wrong ones first."
         if len(shown) < len(truth)
         else ""
     )
@@ -137,9 +131,6 @@ def cost(arms: Sequence[Mapping[str, Any]], unit: str = "seconds") -> Chart | No
                 ends = [100 * end for end in arm["accuracy_ci95"]]
                 panel.vlines(arm["seconds"], *ends, color=colour, alpha=0.35, linewidth=3)
             panel.plot([arm["seconds"]], [100 * arm["accuracy"]], "o", color=colour, markersize=7)
-            where = (arm["seconds"], 100 * arm["accuracy"])
-            apart = {"xytext": (7, 6), "textcoords": "offset points"}
-            panel.annotate(short(named(arm), 22), where, color=INK, fontsize=10, **apart)
         panel.set_xscale("log")
         ticks = _ticks([a["seconds"] for a in known])
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -149,6 +140,14 @@ def cost(arms: Sequence[Mapping[str, Any]], unit: str = "seconds") -> Chart | No
         )
         panel.margins(x=0.22, y=0.12)
         figure.legend(loc="outside upper left")
+        figure.draw_without_rendering()  # only then is it known what lies near what
+        at = panel.transData.transform([(a["seconds"], 100 * a["accuracy"]) for a in known])
+        names = [short(named(arm), 22) for arm in known]
+        for arm, name, apart in zip(known, names, _apart(at * 72 / figure.dpi, names), strict=True):
+            where = (arm["seconds"], 100 * arm["accuracy"])
+            leader = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkB": 4}
+            panel.annotate(name, where, apart, textcoords="offset points", color=INK, fontsize=10,
+                           arrowprops=leader if abs(apart[1]) > 10 else None)  # fmt: skip
         best, cheap = known[0], min(known, key=lambda arm: arm["seconds"])
         said = (
             f"Best is {named(best)} with {percent(best['accuracy'])} in {best['seconds']:.1f} "
@@ -169,6 +168,30 @@ def named(arm: Mapping[str, Any]) -> str:
     return str(arm.get("name") or arm["plan"])
 
 
+def _apart(at: NDArray[Any], names: Sequence[str]) -> list[tuple[float, float]]:
+    """How far each name is put from its point so that no two cover each other, in points.
+
+    Args:
+        at: (N, 2) the points, in points.
+        names: theirs, of about 5.5 x 11 points a letter.
+    """
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    chosen: list[tuple[float, float]] = []
+    for (x, y), name in zip(at, names, strict=True):
+        wide = 5.5 * len(name)
+        ways = [(side, up) for up in (6, -15, 18, -27, 30, -39, 42) for side in (7, -wide - 5)]
+        boxes = [((dx, dy), (x + dx, y + dy, x + dx + wide, y + dy + 11)) for dx, dy in ways]
+        free = [(apart, box) for apart, box in boxes if not any(_meet(box, t) for t in taken)]
+        apart, box = (free or boxes)[0]
+        taken.append(box)
+        chosen.append(apart)
+    return chosen
+
+
+def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 def _front(arms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Those that nothing cheaper is as good as."""
     return [
@@ -185,4 +208,4 @@ def _ticks(values: Sequence[float]) -> list[float]:
     """1, 2, 5, 10, … around the values, with one beyond either end."""
     steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
     inside = [s for s in steps if min(values) / 2 <= s <= max(values) * 2]
-    return inside[:: max(1, len(inside) // 7)]
+    return inside[:: -(-len(inside) // 6)]

@@ -215,9 +215,9 @@ def training(curve: Sequence[Point], before: float | None, onset: int | None) ->
     with drawing(3.6) as figure:
         losses, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         losses.plot(epochs, own, color=SOFT, marker="o", markersize=4, label="training")
-        start = [] if before is None else [0]
+        zero = [] if before is None else [0]
         first = [] if before is None else [before]
-        losses.plot([*start, *epochs], [*first, *held], color=ACCENT, marker="o", markersize=4,
+        losses.plot([*zero, *epochs], [*first, *held], color=ACCENT, marker="o", markersize=4,
                     label="validation")  # fmt: skip
         right = [math.nan if one["accuracy"] is None else 100 * one["accuracy"] for one in curve]
         shares.plot(epochs, right, color=ACCENT, marker="o", markersize=4)
@@ -234,11 +234,11 @@ def training(curve: Sequence[Point], before: float | None, onset: int | None) ->
         shares.set_xlim((0 if before is None else -0.3) + (before is None) * 0.5, len(curve) + 0.5)
         figure.legend(loc="outside upper left", ncols=2)
         best = int(np.nanargmin(held)) if not np.isnan(held).all() else 0
+        start, least, end = curve[0], curve[best], curve[-1]
         said = (
-            f"Over {len(curve)} epochs the training loss goes from "
-            f"{number(curve[0]['train_loss'])} to {number(curve[-1]['train_loss'])}; the validation "
-            f"loss is least in epoch {best + 1} ({number(curve[best]['log_loss'])}) and ends at "
-            f"{number(curve[-1]['log_loss'])}."
+            f"Over {len(curve)} epochs the training loss goes from {number(start['train_loss'])} "
+            f"to {number(end['train_loss'])}; the validation loss is least in epoch {best + 1} "
+            f"({number(least['log_loss'])}) and ends at {number(end['log_loss'])}."
         )
         drawn = svg(figure, said)
     rows = [

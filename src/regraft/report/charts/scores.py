@@ -69,10 +69,11 @@ def confusion(test: dict[str, Any], classes: list[str]) -> Chart | None:
 
 
 def mixed(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """(pictures, truth, answer) of every pair of classes that was mixed up, most first."""
+    """(pictures, truth, answer) of every pair that was mixed up, most first, then rarest."""
     off = counts - np.diag(np.diagonal(counts))
     found = [(int(off[i, j]), int(i), int(j)) for i, j in np.argwhere(off)]
-    return sorted(found, key=lambda pair: (-pair[0], pair[1:]))
+    rows = counts.sum(axis=1)
+    return sorted(found, key=lambda pair: (-pair[0], rows[pair[1]], pair[1:]))
 
 
 def _most(counts: NDArray[np.int64], classes: list[str]) -> str:
@@ -82,8 +83,8 @@ def _most(counts: NDArray[np.int64], classes: list[str]) -> str:
     n, i, j = pairs[0]
     return (
         f"Most often mixed up: '{classes[i]}' taken for '{classes[j]}', {n} of "
-        f"{int(counts[i].sum())} pictures; {sum(pair[0] for pair in pairs)} of "
-        f"{int(counts.sum())} pictures are wrong."
+        f"{int(counts[i].sum()):,} pictures; {sum(pair[0] for pair in pairs):,} of "
+        f"{int(counts.sum()):,} pictures are wrong."
     )
 
 
@@ -137,7 +138,7 @@ def _pairs(
         panel.barh(place, [n for n, _, _ in top], color=BAD, height=0.62)
         names = [f"{short(classes[i], 16)} → {short(classes[j], 16)}" for _, i, j in top]
         panel.set_yticks(place, names)
-        panel.set(ylim=(len(top) - 0.4, -0.6), xlabel="pictures of the first taken for the second")
+        panel.set(ylim=(len(top) - 0.4, -0.6), xlabel="pictures")
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(axis="y", visible=False)
         said = _most(counts, classes)

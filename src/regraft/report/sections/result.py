@@ -79,7 +79,7 @@ def _others(report: dict[str, Any]) -> list[Html]:
     held = report.get("validation")
     if held and held.get("n") and held.get("accuracy") is not None:
         said.append(
-            f"On {held['n']} rows that it was chosen with ({held['kind']}) it had "
+            f"On {held['n']:,} rows that it was chosen with ({held['kind']}) it had "
             f"{percent(held['accuracy'])}."
         )
     crossed = report.get("cross_validation")

@@ -90,7 +90,7 @@ def began(curve: list[dict[str, Any]], before: float | None) -> int | None:
     if not later or not math.isfinite(values[best]) or min(later) <= values[best] * (1 + LEVEL):
         return None
     own = [math.inf if one["train_loss"] is None else one["train_loss"] for one in curve]
-    falling = len(own) - best < 2 or own[-1] < own[max(best - 1, 0)]
+    falling = own[-1] < own[best - 1] if best else own[-1] <= own[0]
     return best + 1 if falling else None
 
 
