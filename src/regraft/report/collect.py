@@ -21,7 +21,7 @@ from regraft.training import Answers
 #: Pictures of either kind.
 MOST_SHOWN = 8
 
-GONE = "The pictures are no longer where they were, so none are shown here."
+GONE = "The pictures are no longer where they were, or are others by now, so none are shown here."
 
 
 def answered(model: Model, said: Answers) -> Rows:

@@ -52,6 +52,21 @@ def read_json(path: Path) -> Any:
         ) from problem
 
 
+def comparison(folder: Path) -> dict[str, Any]:
+    """What the `comparison.json` in a folder holds.
+
+    Raises:
+        BundleError: it is not what regraft wrote.
+    """
+    held = read_json(folder / COMPARISON)
+    if isinstance(held, dict) and isinstance(held.get("arms"), list):
+        return held
+    raise BundleError(
+        f"{folder / COMPARISON} must be what regraft wrote, and is not (it has no arms); compare "
+        "again."
+    )
+
+
 def collect(
     run: str | Path,
     *,
@@ -89,8 +104,16 @@ def collect(
         )
     report = read_json(folder / REPORT)
     tried = read_json(folder / TRIED) if (folder / TRIED).exists() else []
-    if not isinstance(report, dict) or not isinstance(tried, list):
-        raise BundleError(f"{folder / REPORT} must be what regraft wrote; run the fit again.")
+    if not isinstance(report, dict) or not isinstance(report.get("classes"), list):
+        raise BundleError(
+            f"{folder / REPORT} must be what regraft wrote, and is not (it names no classes); run "
+            "it again."
+        )
+    if not isinstance(tried, list):
+        raise BundleError(
+            f"{folder / TRIED} must be what regraft wrote, and is not (it is no list); run it "
+            "again."
+        )
     held = resolved(folder / SETTINGS)
     model = load(folder, backbone=backbone)
     settings = (folder / SETTINGS).read_text(encoding="utf-8", errors="backslashreplace")

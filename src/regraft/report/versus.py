@@ -8,12 +8,17 @@ from typing import Any
 from regraft.report.charts import clouds
 from regraft.report.figures import beside, between, count, number, percent
 from regraft.report.markup import Html, bullets, details, join, paragraph, table, tag
-from regraft.report.page import page
+from regraft.report.page import Page, page
 
 Arm = Mapping[str, Any]
 
 
 def comparison_html(held: Mapping[str, Any]) -> bytes:
+    """The file `report.html` of what `comparison.json` holds."""
+    return of_comparison(held).data
+
+
+def of_comparison(held: Mapping[str, Any]) -> Page:
     """The page of a comparison.
 
     Args:
@@ -29,7 +34,13 @@ def comparison_html(held: Mapping[str, Any]) -> bytes:
     ]
     there = [(key, title, body) for key, title, body in sections if body is not None]
     name = str(held.get("folder") or held.get("data") or "")
-    return page(f"regraft comparison: {name}", _headline(held, arms), there)
+    told = {
+        "sections": ["accuracy", *(key for key, _, _ in there)],
+        "pictures": 0,
+        "explained": 0,
+        "missing": [],
+    }
+    return Page(page(f"regraft comparison: {name}", _headline(held, arms), there), told)
 
 
 def _headline(held: Mapping[str, Any], arms: list[Arm]) -> Html:

@@ -10,9 +10,9 @@ from regraft.errors import OptionError
 from regraft.features import Progress
 from regraft.files import refusal, write_whole
 from regraft.report.fitted import PAGE
-from regraft.report.folder import COMPARISON, collect, is_comparison, read_json
+from regraft.report.folder import collect, comparison, is_comparison
 from regraft.report.page import of_run
-from regraft.report.versus import comparison_html
+from regraft.report.versus import of_comparison
 
 
 def write(
@@ -46,10 +46,9 @@ def write(
     folder = Path(run)
     place = folder / PAGE if out is None else Path(out)
     if is_comparison(folder):
-        held = read_json(folder / COMPARISON)
-        put(place, data := comparison_html(held))
-        told = {"sections": [], "pictures": 0, "explained": 0, "missing": []}
-        return {"page": str(place), "bytes": len(data)} | told
+        versus = of_comparison(comparison(folder))
+        put(place, versus.data)
+        return {"page": str(place), "bytes": len(versus.data)} | versus.told
     made = of_run(
         collect(
             folder, backbone=backbone, explain=explain, device=device, threads=threads,
