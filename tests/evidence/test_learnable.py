@@ -157,6 +157,13 @@ def test_few_rows_that_nearly_pass_are_too_few_and_many_are_not(monkeypatch):
     assert learnable({"end": rows}, labels, 2).enough
 
 
+@pytest.mark.parametrize(("n", "enough"), [(16, False), (24, True)])
+def test_where_nothing_shows_half_as_many_rows_are_enough_to_say_no(n, enough):
+    told = learnable({"end": noise(n, seed=3)}, np.arange(n) % 2, 2)
+    assert told.p_value > module.DOUBT
+    assert (told.learnable, told.enough) == (False, enough)
+
+
 def test_ten_rows_of_two_classes_can_pass():
     rows, labels = clusters(10, 20, 2, apart=8.0)
     told = learnable({"end": rows}, labels, 2)
