@@ -14,7 +14,6 @@ from torch import nn
 
 from regraft.backbones import Backbone
 from regraft.data import Example, Skipped
-from regraft.engine.process import settle
 from regraft.inputs import Row
 from regraft.loading import Loader
 from regraft.similarity.answer import Similarity
@@ -28,7 +27,6 @@ def look(
     net: Backbone, examples: Sequence[Example], end: NDArray[np.float32], threads: int
 ) -> Similarity:
     """The answer for these pictures, (n, D) being their pooled features of the last stage."""
-    settle(threads)
     own = _untrained_stages(net)
     remembering = {m: s for m, s in _remembering(net).items() if s < own}
     classified = None if net.info.base else _classified(net, end)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import files
+from regraft.engine.process import settle
 from regraft.similarity import scale
 from regraft.similarity.answer import Similarity
 from regraft.similarity.saying import ROUGH_BELOW, unknown
@@ -59,6 +60,7 @@ def measure(
         return found
     if say:
         say(f"looking at {len(sample)} pictures as the backbone's training left it")
+    settle(threads)  # before torch is imported
     from regraft.similarity.looking import look
 
     found = look(net, [examples[i] for i in sample], seen, threads)
