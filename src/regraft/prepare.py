@@ -33,6 +33,7 @@ class Wanted:
         strict: refuse what otherwise is left out and said.
         most_bad: the share of unusable files above which the data are refused.
         near: whether near duplicates are kept on one side of every split.
+        quiet: whether to keep silent of what an earlier look at the same data said already.
     """
 
     pipe: Callable[[Backbone], Pipeline]
@@ -43,6 +44,7 @@ class Wanted:
     strict: bool
     most_bad: float
     near: bool
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,17 @@ def prepare(
         DataError: nothing readable, too many bad files, or fewer than two classes.
     """
     pipe = wanted.pipe(net)
-    say(f"backbone {net.info.name} on {pipe.device} with {pipe.engine.name}")
+    if not wanted.quiet:
+        say(f"backbone {net.info.name} on {pipe.device} with {pipe.engine.name}")
     ready = _look(data, other, pipe, wanted, progress)
-    for line in ready.audit.lines():
+    for line in () if wanted.quiet else ready.audit.lines():
         log.warning("%s", line)
     lap("features")
     if wanted.geometry != "auto":
         return ready
     geometry = choose_geometry(ready.parts, ready.pipe, wanted.at, wanted.seed, progress)
     lap("geometry")
-    if geometry.name:
+    if geometry.name and not wanted.quiet:
         say(geometry.why)
     counts = ready.found.all.counts.plus(geometry.counts)
     if geometry.name not in ("", ready.geometry.name):

@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from regraft import choose, plans
+from regraft.advising.follow import (
+    SOLVED,
+    came_true,
+    check_auto,
+    every_stage_pipe,
+    follow,
+    may_advise,
+)
 from regraft.asked import check_geometry, check_options, every_stage, stage_names
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
@@ -28,9 +36,10 @@ from regraft.model import Model, Prediction
 from regraft.outcome import Clock, Outcome, metrics, repeated, report
 from regraft.parts import Parts, numbers, with_validation
 from regraft.pipeline import Pipeline, pipeline, tap_name
-from regraft.plans import Phase, Recipe
+from regraft.plans import AUTO, Phase, Recipe
 from regraft.prepare import Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
+from regraft.report.fitted import beside
 from regraft.training import (
     Answers,
     Training,
@@ -38,11 +47,11 @@ from regraft.training import (
     answers,
     model_of,
     one_stage,
-    pictures,
     train_parts,
 )
 
 Say = Callable[[str], None]
+LAST = "end"
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Run:
             self.tried,
             self.ledger,
             self.sums(),
-            beside=pictures(report),
+            beside=beside(self.model, report, self.settings, self.tried, self.answers),
         )
         write_run(where, held, standalone=standalone)
         return replace(self, report=report, folder=where)
@@ -102,7 +111,7 @@ def fit(
     data: str | Path | Dataset,
     backbone: str | Backbone | None = None,
     *,
-    at: str = "end",
+    at: str | None = None,
     head: str = "auto",
     test: str | Path | Dataset | None = None,
     size: int | tuple[int, int] | None = None,
@@ -122,7 +131,8 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     depths: str = "auto",
-    plan: str | Sequence[Phase] | plans.Planned = "probe",
+    plan: str | Sequence[Phase] | plans.Planned = AUTO,
+    budget: float | None = None,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     unfinished: Path | None = None,
@@ -138,7 +148,8 @@ def fit(
         data: a folder of class folders, a table, or a `Dataset`.
         backbone: a name, or a `Backbone`; the packaged EfficientNet-Lite0 if None.
         at: the stage whose pooled output the head reads: 'end', a stage's name, several names
-            joined with '+', or 'auto' to choose by leave-one-out or cross-validation.
+            joined with '+', or 'auto' to choose by leave-one-out or cross-validation. None is the
+            one that is advised, or 'end' with a plan that is named.
         head: 'ridge', 'logistic', 'mlp', 'prototypes', or 'auto' to choose likewise.
         test: labelled data to score on; wins over a test part of `data`. Without either, a fifth
             of the data is held out.
@@ -165,8 +176,9 @@ def fit(
         seed: decides splits, folds and random features.
         depths: 'all' computes every stage in the pass, 'at' only those that `at` names, 'auto'
             what `at` needs. It decides the last bits of the features, so run.toml keeps it.
-        plan: the name of a plan (`regraft.plans.PLANS`), the path of a plan file ('my.toml'), or
-            phases of one's own.
+        plan: the name of a plan (`regraft.plans.PLANS`), the path of a plan file ('my.toml'),
+            phases of one's own, or 'auto' for what `regraft.advise` advises.
+        budget: seconds that an advised plan may take; None for no limit.
         recipe: what holds for all phases that train; its defaults if None.
         settings: fields of the phases, of the recipe or of the named plan by name, as
             `regraft fit DATA lr=1e-4` has them; they win over `recipe`.
@@ -187,8 +199,9 @@ def fit(
     check_geometry(geometry)
     dealt = None if folds is None else parse(folds)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
-    planned = plans.planned(plan, recipe, settings)
-    at = planned.at(at)
+    if plan == AUTO:
+        check_auto(recipe, settings)
+    planned = plans.planned(SOLVED if plan == AUTO else plan, recipe, settings)
     if log and planned.trains:
         check_log(log)
     found = labelled(data, modality, group=group)
@@ -197,6 +210,19 @@ def fit(
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
+    followed = None
+    if plan == AUTO and dealt is None and may_advise(at):
+        look = Wanted(
+            every_stage_pipe(device, engine, precision, threads),
+            None, geometry, seed, True, strict, most_bad, near,
+        )  # fmt: skip
+        followed = follow(
+            found, other, net, look, at, unfinished,
+            budget=budget, clock=clock, say=tell, progress=progress,
+        )  # fmt: skip
+        planned, at, depths = plans.planned(followed.plan), followed.at, "all"
+        net = net.looking(followed.geometry) if followed.geometry else net
+    at = planned.at(at or LAST)
     names = stage_names(net, at)
     training = None
     if planned.trains:
@@ -222,8 +248,17 @@ def fit(
         if why:
             tell(why)
     hold_out = dealt is None
-    wanted = Wanted(pipe_of, names, geometry, seed, hold_out, strict, most_bad, near)
-    ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
+    if followed:
+        geometry = followed.geometry
+    wanted = Wanted(
+        pipe_of, names, geometry, seed, hold_out, strict, most_bad, near, quiet=followed is not None
+    )
+    if followed and followed.ready and not training:
+        ready = followed.ready
+    else:
+        ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
+    if followed and followed.ready:
+        ready = replace(ready, geometry=followed.ready.geometry)
     if training:
         ready = replace(ready, parts=with_validation(ready.parts, planned.recipe.val, seed))
     parts, pipe = ready.parts, ready.pipe
@@ -283,7 +318,10 @@ def fit(
     both = ready.found
     rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
     sums = partial(kept_sums, model, parts)
-    return Run(model, report(outcome, clock), repeated(outcome), tried, rows, sums, said)
+    record = report(outcome, clock)
+    if followed:
+        record |= {"advice": followed.advice, "forecast": came_true(followed, record)}
+    return Run(model, record, repeated(outcome), tried, rows, sums, said)
 
 
 def check_log(log: str) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regraft.backbones import Backbone
 from regraft.choose import Choice
-from regraft.errors import MissingExtra, OptionError
+from regraft.errors import OptionError
 from regraft.evaluate import evaluate
 from regraft.features import Features, Progress
 from regraft.flows import choose
@@ -48,11 +48,13 @@ class Answers:
         rows: they, with their features.
         classes: the columns' names.
         probabilities: (N, K).
+        reads: (N, D) what the head read; None if it read what `rows` has.
     """
 
     rows: Features
     classes: tuple[str, ...]
     probabilities: NDArray[Any]
+    reads: NDArray[Any] | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -285,10 +287,9 @@ def answers(model: Model, parts: Parts, made: Adapted | None) -> Answers | None:
     """What the model says of the test rows; None without any."""
     if not parts.test.examples:
         return None
-    found = made.test if made is not None and made.test is not None else None
-    return Answers(
-        parts.test, parts.classes, model.probabilities(parts.test) if found is None else found
-    )
+    if made is None or made.test is None:
+        return Answers(parts.test, parts.classes, model.probabilities(parts.test))
+    return Answers(parts.test, parts.classes, made.test, made.reads)
 
 
 def one_stage(net: Backbone, at: list[str] | None, folds: bool) -> int:
@@ -308,20 +309,3 @@ def one_stage(net: Backbone, at: list[str] | None, folds: bool) -> int:
             "the plan probe."
         )
     return net.index(at[0])
-
-
-def pictures(report: dict[str, Any]) -> dict[str, bytes]:
-    """Pictures of a training for its run folder, by file name; none without matplotlib."""
-    curve = (report.get("training") or {}).get("wise")
-    if not curve:
-        return {}
-    from regraft.train.figure import drawn
-    from regraft.train.wise import Point
-
-    points = [Point(**point) for point in curve["curve"] if None not in point.values()]
-    picked = min(points, key=lambda point: abs(point.alpha - curve["alpha"]))
-    try:
-        return {"wise.svg": drawn(points, picked)}
-    except MissingExtra as problem:
-        log.info("%s", problem)
-        return {}

@@ -26,7 +26,7 @@ def test_added_rows_and_classes_are_as_if_they_had_been_there(
     parted(tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "train" / "dots")
     shutil.rmtree(tmp_path / "a" / "test" / "dots")
-    first = regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    first = regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     assert first.report["classes"] == ["checks", "stripes"]
     draw(tmp_path / "b", first=100, count=5)
     if not cached:
@@ -64,7 +64,7 @@ def test_a_file_counts_once_and_never_trains_if_it_tests(
     tmp_path: Path, net: Backbone, caplog: pytest.LogCaptureFixture
 ) -> None:
     parted(tmp_path / "a")
-    first = regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    first = regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     new = tmp_path / "new"
     draw(new / "train", first=200, count=2)
     shutil.copy(tmp_path / "a/train/dots/000.png", new / "train/dots/again.png")
@@ -92,7 +92,7 @@ def test_a_file_counts_once_and_never_trains_if_it_tests(
 
 
 def test_a_new_folder_leaves_the_old_run_as_it_is(tmp_path: Path, net: Backbone) -> None:
-    regraft.fit(draw(tmp_path / "a"), net, head="ridge").save(tmp_path / "run")
+    regraft.fit(draw(tmp_path / "a"), net, head="ridge", plan="probe").save(tmp_path / "run")
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     new = draw(tmp_path / "b", first=100, count=2)
     done = regraft.add(tmp_path / "run", new, out=tmp_path / "other", backbone=net)
@@ -108,14 +108,14 @@ def test_what_a_fit_did_not_score_is_not_scored_when_it_comes_again(
     """A near duplicate of a training picture is no witness, however often it is offered."""
     parted(tmp_path / "a")
     small_copy(tmp_path / "a/train/dots/000.png", tmp_path / "a/test/dots/near.png")
-    first = regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    first = regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     assert [r.id for r in first.ledger.part(ledger.COPY)] == ["test/dots/near.png"]
     again = regraft.add(tmp_path / "run", tmp_path / "a", backbone=net)
     assert (last(again)["rows"], last(again)["test"]) == (0, 0)
     assert again.report["test"] == first.report["test"]
     draw(tmp_path / "b" / "train", first=60, count=3)
     shutil.copytree(tmp_path / "a" / "test", tmp_path / "b" / "test")
-    regraft.fit(tmp_path / "b", net, head="ridge").save(tmp_path / "other")
+    regraft.fit(tmp_path / "b", net, head="ridge", plan="probe").save(tmp_path / "other")
     both = regraft.merge([tmp_path / "run", tmp_path / "other"], out=tmp_path / "m", backbone=net)
     assert "test/dots/near.png" not in {row.id for row in both.ledger.part(ledger.TEST)}
     assert both.report["test"]["n"] == 9
@@ -124,7 +124,7 @@ def test_what_a_fit_did_not_score_is_not_scored_when_it_comes_again(
 def test_validation_rows_that_training_knows_are_copies(tmp_path: Path, net: Backbone) -> None:
     for part, start, count in (("train", 0, 6), ("val", 600, 3), ("test", 900, 3)):
         draw(tmp_path / "a" / part, first=start, count=count)
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     draw(tmp_path / "b" / "train", first=100, count=2)
     draw(tmp_path / "b" / "val", first=100, count=3)
     done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
@@ -141,8 +141,8 @@ def test_groups_stay_on_one_side_when_rows_come(tmp_path: Path, net: Backbone) -
         for path in (tmp_path / "a").rglob(f"{kind}/*.png"):
             path.rename(path.with_name(f"p{path.stem}_1.png"))
     by = r"p\d+"
-    regraft.fit(tmp_path / "a", net, head="ridge", group=by).save(tmp_path / "run")
-    regraft.fit(tmp_path / "a", net, head="ridge", group=by).save(tmp_path / "run2")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe", group=by).save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe", group=by).save(tmp_path / "run2")
     for kind in CLASSES:
         for part, name, number in (
             ("train", "p900_2", 40),  # tested on
@@ -170,7 +170,7 @@ def test_groups_stay_on_one_side_when_rows_come(tmp_path: Path, net: Backbone) -
         path.rename(path.with_name(f"p90{path.stem[-1]}_9.png"))
     for path in (tmp_path / "c" / "test").rglob("*.png"):
         path.rename(path.with_name(f"p{path.stem}.png"))
-    regraft.fit(tmp_path / "c", net, head="ridge", group=by).save(tmp_path / "run3")
+    regraft.fit(tmp_path / "c", net, head="ridge", plan="probe", group=by).save(tmp_path / "run3")
     both = regraft.merge([tmp_path / "run2", tmp_path / "run3"], out=tmp_path / "m", backbone=net)
     assert both.ledger.groups("test") == {"p902", "p080", "p081"}
     assert not both.ledger.groups("test") & both.ledger.groups("train", "val")
@@ -178,7 +178,7 @@ def test_groups_stay_on_one_side_when_rows_come(tmp_path: Path, net: Backbone) -
 
 def test_data_that_are_tested_on_too_keep_their_names(tmp_path: Path, net: Backbone) -> None:
     parted(tmp_path / "a")
-    first = regraft.fit(tmp_path / "a", net, head="ridge", test=tmp_path / "a")
+    first = regraft.fit(tmp_path / "a", net, head="ridge", plan="probe", test=tmp_path / "a")
     first.save(tmp_path / "run")
     draw(tmp_path / "b", first=200, count=2)
     done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)

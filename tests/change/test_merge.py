@@ -23,8 +23,8 @@ def test_merged_runs_are_one_fit(tmp_path: Path, net: Backbone, own_cache: Path)
     shutil.copy(a / "train/checks/000.png", b / "train/checks/shared.png")
     draw(b / "test", first=2, count=1)  # a learned from 'checks' and 'stripes' of these
     shutil.copy(a / "test/dots/900.png", b / "train/dots/tested.png")
-    regraft.fit(a, net, head="ridge").save(tmp_path / "one")
-    regraft.fit(b, net, head="ridge").save(tmp_path / "two")
+    regraft.fit(a, net, head="ridge", plan="probe").save(tmp_path / "one")
+    regraft.fit(b, net, head="ridge", plan="probe").save(tmp_path / "two")
     for cached in (True, False):
         out = tmp_path / f"both-{cached}"
         if not cached:
@@ -50,18 +50,18 @@ def test_merged_runs_are_one_fit(tmp_path: Path, net: Backbone, own_cache: Path)
 
 def test_runs_that_do_not_fit_together(tmp_path: Path, net: Backbone) -> None:
     data = draw(tmp_path / "a")
-    one = regraft.fit(data, net, head="ridge").save(tmp_path / "one")
-    stem = regraft.fit(data, net, head="ridge", at="stem").save(tmp_path / "stem")
+    one = regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "one")
+    stem = regraft.fit(data, net, head="ridge", plan="probe", at="stem").save(tmp_path / "stem")
     with pytest.raises(DataError, match="stage differs: flat and stem"):
         regraft.merge([one, stem], out=tmp_path / "no", backbone=net)
-    other = regraft.fit(data, net, head="prototypes").save(tmp_path / "other")
+    other = regraft.fit(data, net, head="prototypes", plan="probe").save(tmp_path / "other")
     with pytest.raises(DataError, match="head differs: ridge and prototypes"):
         regraft.merge([one, other], out=tmp_path / "no", backbone=net)
     shutil.rmtree(tmp_path / "a" / "dots")
     for path in (tmp_path / "a" / "checks").iterdir():
         path.rename(tmp_path / "a" / "stripes" / f"x{path.name}")
     draw(tmp_path / "a", first=70, count=3, classes=("dots",))
-    wrong = regraft.fit(data, net, head="ridge").save(tmp_path / "wrong")
+    wrong = regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "wrong")
     with pytest.raises(DataError, match=r"is 'stripes' there and 'checks' in .*one"):
         regraft.merge([one, wrong], out=tmp_path / "no", backbone=net)
     with pytest.raises(OptionError, match="two runs or more"):
@@ -74,7 +74,7 @@ def test_a_run_without_validation_has_one_once_its_rows_are_back(
     tmp_path: Path, net: Backbone, own_cache: Path
 ) -> None:
     parted(tmp_path / "a")
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     forget(own_cache)
     draw(tmp_path / "b", first=200, count=2)
     done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)

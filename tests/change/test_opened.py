@@ -24,7 +24,7 @@ def test_a_changed_run_does_not_pretend_to_repeat(tmp_path: Path, net: Backbone)
     from regraft.cli.fit import SETTINGS
     from regraft.record import read_settings
 
-    regraft.fit(draw(tmp_path / "a"), net, head="ridge").save(tmp_path / "run")
+    regraft.fit(draw(tmp_path / "a"), net, head="ridge", plan="probe").save(tmp_path / "run")
     regraft.add(tmp_path / "run", draw(tmp_path / "b", first=99, count=1), backbone=net)
     with pytest.raises(OptionError, match="was changed by add, remove or merge"):
         read_settings(tmp_path / "run" / "run.toml", SETTINGS)
@@ -36,7 +36,7 @@ def test_a_changed_run_does_not_pretend_to_repeat(tmp_path: Path, net: Backbone)
 def test_folders_that_are_no_runs(tmp_path: Path, net: Backbone) -> None:
     new = draw(tmp_path / "a")
     run = tmp_path / "run"
-    regraft.fit(new, net, head="ridge").save(run)
+    regraft.fit(new, net, head="ridge", plan="probe").save(run)
 
     def refused(match: str, folder: Path = run) -> None:
         with pytest.raises(BundleError, match=match):
@@ -79,7 +79,7 @@ def test_other_features_are_refused(
     from regraft.engine.openvino import OpenVinoEngine
 
     new = draw(tmp_path / "a")
-    regraft.fit(new, net, head="ridge", engine="openvino").save(tmp_path / "run")
+    regraft.fit(new, net, head="ridge", plan="probe", engine="openvino").save(tmp_path / "run")
     real = OpenVinoEngine.fingerprint
 
     def newer(self: OpenVinoEngine, device: str, precision: str) -> dict[str, str]:

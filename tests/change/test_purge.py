@@ -24,7 +24,7 @@ def test_traces_are_found_wherever_they_are(
     """The search itself: a purge that leaves something is noticed."""
     removing = import_module("regraft.change.remove")
 
-    regraft.fit(draw(tmp_path / "a"), net, head="ridge").save(tmp_path / "run")
+    regraft.fit(draw(tmp_path / "a"), net, head="ridge", plan="probe").save(tmp_path / "run")
     run = open_run(tmp_path / "run", net)
     row = run.ledger.learned[0]
     rows = module.rows_of([row.digest])
@@ -45,7 +45,7 @@ def test_traces_are_found_wherever_they_are(
     with pytest.raises(CacheError, match=r"log\.txt names " + row.id):
         module.prove(run.folder, [row.digest], [row.id], rows)
     monkeypatch.setattr(removing, "purge", lambda digests: 0)
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "second")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "second")
     with pytest.raises(CacheError, match="traces of removed files are left"):
         regraft.remove(tmp_path / "second", [row.id], backbone=net)
     assert (tmp_path / "second" / "purge.json").exists()

@@ -52,7 +52,7 @@ def test_validation_parts_and_balance_stay(tmp_path: Path, net: Backbone, own_ca
     data = tmp_path / "a"
     for place, part in enumerate(("train", "val", "test")):
         draw(data / part, first=300 * place, count=5)
-    first = regraft.fit(data, net, head="ridge", balance=0.7).save(tmp_path / "run")
+    first = regraft.fit(data, net, head="ridge", plan="probe", balance=0.7).save(tmp_path / "run")
     new = draw(tmp_path / "b", first=100, count=4, classes=("dots",))
     done = regraft.add(tmp_path / "run", new, backbone=net)
     assert done.report["validation"]["kind"] == "held out"
@@ -81,7 +81,9 @@ def test_validation_parts_and_balance_stay(tmp_path: Path, net: Backbone, own_ca
 def test_the_penalty_is_chosen_again_when_asked(
     tmp_path: Path, net: Backbone, own_cache: Path
 ) -> None:
-    regraft.fit(draw(tmp_path / "a", count=3), net, head="ridge").save(tmp_path / "run")
+    regraft.fit(draw(tmp_path / "a", count=3), net, head="ridge", plan="probe").save(
+        tmp_path / "run"
+    )
     new = draw(tmp_path / "b", first=100, count=20)
     done = regraft.add(tmp_path / "run", new, tune=True, backbone=net)
     run = check_exact(tmp_path / "run", net, new)
@@ -138,7 +140,7 @@ def test_a_class_that_came_without_held_out_rows_leaves_these_to_calibrate_on(
     two = ("checks", "stripes")
     for part, start in (("train", 0), ("val", 600), ("test", 900)):
         draw(tmp_path / "a" / part, first=start, count=6, classes=two)
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     new = draw(tmp_path / "b", first=100, count=6, classes=("dots",))
     done = regraft.add(tmp_path / "run", new, backbone=net)
     seen = done.report["validation"]
@@ -154,7 +156,7 @@ def test_a_class_of_held_out_rows_alone_is_learned_without_a_held_out_part(
     two = ("checks", "stripes")
     for part, start in (("train", 0), ("val", 600), ("test", 900)):
         draw(tmp_path / "a" / part, first=start, count=6, classes=two)
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     draw(tmp_path / "b" / "val", first=100, count=5, classes=("dots",))
     draw(tmp_path / "b" / "train", first=100, count=1, classes=two)
     done = regraft.add(tmp_path / "run", tmp_path / "b", backbone=net)
@@ -175,7 +177,7 @@ def test_a_cache_that_keeps_nothing(
 ) -> None:
     """What was computed for a change is used before a small cache loses it."""
     parted(tmp_path / "a")
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "0")
     forget(own_cache)
     draw(tmp_path / "a" / "train", first=300, count=1)

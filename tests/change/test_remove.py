@@ -26,7 +26,7 @@ def test_removed_rows_were_never_there(
     way: str, tmp_path: Path, net: Backbone, own_cache: Path
 ) -> None:
     data = parted(tmp_path / "a")
-    regraft.fit(data, net, head="ridge").save(tmp_path / "run")
+    regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "run")
     ids = ["train/dots/000.png", "train/checks/003.png", "test/dots/900.png"]
     digests = [digest((data / one).read_bytes()) for one in ids]
     if way != "all cached":
@@ -65,7 +65,7 @@ def test_what_cannot_be_subtracted_is_said_and_nothing_changes(
     tmp_path: Path, net: Backbone, own_cache: Path
 ) -> None:
     data = draw(tmp_path / "a")
-    regraft.fit(data, net, head="ridge").save(tmp_path / "run")
+    regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "run")
     forget(own_cache)
     run = open_run(tmp_path / "run", net)
     name = run.ledger.learned[0].id
@@ -86,7 +86,7 @@ def test_copies_go_together_and_a_class_may_go(tmp_path: Path, net: Backbone) ->
     data = parted(tmp_path / "a", train=4)
     shutil.copy(data / "train/dots/000.png", data / "train/dots/twin.png")
     shutil.copy(data / "train/dots/000.png", data / "test/dots/leak.png")
-    first = regraft.fit(data, net, head="ridge").save(tmp_path / "run")
+    first = regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "run")
     tested = {row["label"]: row["n"] for row in first.report["test"]["per_class"]}
     done = regraft.remove(tmp_path / "run", ["train/dots/000.png"], backbone=net)
     assert (last(done)["rows"], last(done)["copies"]) == (2, 2)
@@ -109,7 +109,7 @@ def test_copies_go_together_and_a_class_may_go(tmp_path: Path, net: Backbone) ->
 
 def test_names_that_are_none(tmp_path: Path, net: Backbone) -> None:
     draw(tmp_path / "a")
-    regraft.fit(tmp_path / "a", net, head="ridge").save(tmp_path / "run")
+    regraft.fit(tmp_path / "a", net, head="ridge", plan="probe").save(tmp_path / "run")
     with pytest.raises(DataError, match=r"no file 'dots/00.png', so .* mean 'dots/00\d.png'\?"):
         regraft.remove(tmp_path / "run", ["dots/00.png"], backbone=net)
     (tmp_path / "empty").write_text("\n \n")
@@ -128,7 +128,7 @@ def test_names_that_are_none(tmp_path: Path, net: Backbone) -> None:
 
 def test_a_test_file_may_go_alone(tmp_path: Path, net: Backbone) -> None:
     data = parted(tmp_path / "a", train=4)
-    first = regraft.fit(data, net, head="ridge").save(tmp_path / "run")
+    first = regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "run")
     name = open_run(tmp_path / "run", net).ledger.part("test")[0].id
     done = regraft.remove(tmp_path / "run", [name], backbone=net)
     assert (last(done)["rows"], last(done)["test"]) == (0, 1)

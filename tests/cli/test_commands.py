@@ -82,10 +82,14 @@ def test_fit_says_everything_in_json(shell: Shell) -> None:
         "balanced_accuracy",
         "log_loss",
     }
-    assert set(report["seconds"]) == {"total", "features", "geometry", "head"}
+    spent = {"total", "features", "geometry", "evidence", "similarity", "rates", "head"}
+    assert set(report["seconds"]) - {"report"} == spent
+    assert report["advice"]["plan"] == "probe"
+    assert set(report["forecast"]) == {"accuracy", "seconds", "peak_memory_bytes"}
     assert {"at", "head", "train", "audit", "images_per_second", "peak_memory_bytes"} <= set(report)
     names = sorted(p.name for p in (shell.home / "runs/data-1").iterdir())
-    kept = {"bundle", "log.txt", "report.json", "run.toml", "trained.json", "tried.json"}
+    kept = {"bundle", "log.txt", "report.html", "report.json", "run.toml"}
+    kept |= {"trained.json", "tried.json"}
     assert set(names) - {"sums.json", "sums.safetensors"} == kept
 
 

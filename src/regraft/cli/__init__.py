@@ -15,6 +15,7 @@ import typer
 from regraft import __version__
 from regraft.cli import (
     add,
+    advise,
     audit,
     backbones,
     cache,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 VERBS = (
     audit,
+    advise,
     fit,
     compare,
     evaluate,

@@ -14,9 +14,12 @@ from regraft.cli import options
 from regraft.cli.live import watching
 from regraft.cli.output import percent, print_json, say, show_warnings
 from regraft.cli.unfinished import beside, command_digest, next_folder, unfinished
+from regraft.duration import seconds_of
 from regraft.errors import OptionError
+from regraft.plans import AUTO
 from regraft.plans.setting import settings_of
 from regraft.plans.text import phases_of
+from regraft.train import started
 
 NAME = "fit"
 PLANS = ", ".join(plans.PLANS)
@@ -68,12 +71,21 @@ def command(
     settings: options.Settings = None,
     plan: Annotated[
         str,
-        typer.Option(help=f"What to train: {PLANS}, or a file of your own phases, my.toml."),
-    ] = "probe",
+        typer.Option(
+            help=f"What to train: auto takes what 'regraft advise' advises; {PLANS}; or a file of "
+            "your own phases, my.toml."
+        ),
+    ] = "auto",
+    budget: options.Budget = None,
     backbone: options.Backbone = None,
     at: Annotated[
-        str, typer.Option(help="Stage whose output the head reads: end, a name, a+b, or auto.")
-    ] = "end",
+        str | None,
+        typer.Option(
+            help="Stage whose output the head reads: end, a name, a+b, or auto. "
+            "\\[default: as advised, or end]",
+            show_default=False,
+        ),
+    ] = None,
     head: Annotated[str, typer.Option(help="auto, ridge, logistic, mlp or prototypes.")] = "auto",
     test: Annotated[
         str | None, typer.Option(help="Labelled data to score on; wins over DATA/test.")
@@ -158,7 +170,7 @@ def command(
         refuse_beside_toml(context)
         how = from_file(Path(data), changes)
     else:
-        how["plan"] = plans.planned(plan, None, _only_plans(changes))
+        how |= _plan(plan, _only_plans(changes), budget)
     report = run(how, out, log, standalone=standalone, finish=finish)
     if json:
         print_json(report)
@@ -185,11 +197,11 @@ def run(
     from regraft.record import free
     from regraft.run import fit
 
-    planned: plans.Planned = how["plan"]
-    command = command_digest(how) if planned.trains else ""
+    trains = how["plan"] == AUTO or how["plan"].trains
+    command = command_digest(how) if trains else ""
     folder = out or next_folder(str(how["data"]), command)
     free(folder)
-    if finish and not (planned.trains and beside(folder).exists()):
+    if finish and not (trains and beside(folder).exists()):
         raise OptionError("--finish needs what this very command left when it was interrupted.")
 
     def fitted(**kept: Any) -> dict[str, Any]:
@@ -197,14 +209,34 @@ def run(
             made = fit(**how, **kept, log=log, say=say, progress=progress, watch=watch)
         return made.save(folder, standalone=standalone).report
 
-    if not planned.trains:
+    if not trains:
         return fitted()
     with unfinished(folder, command) as left:
         try:
             return fitted(unfinished=left, finish=finish)
         except KeyboardInterrupt:
-            say("kept: the same command goes on; with --finish it takes the best so far")
+            if (left / started.FILE).exists():
+                say("kept: the same command goes on; with --finish it takes the best so far")
             raise
+
+
+def _plan(plan: str, changes: dict[str, str], budget: str | None) -> dict[str, Any]:
+    """The plan and its budget as arguments of `regraft.fit`.
+
+    Raises:
+        OptionError: a plan that there is not, or settings or a budget that do not fit it.
+    """
+    if plan != AUTO:
+        if budget is not None:
+            raise OptionError("--budget is for --plan auto, where the advice keeps to it.")
+        return {"plan": plans.planned(plan, None, changes)}
+    if changes:
+        name = next(iter(changes))
+        raise OptionError(
+            f"{name} is a setting of a plan that trains: name one, e.g. --plan lpft; with --plan "
+            "auto the advice decides."
+        )
+    return {"plan": AUTO, "budget": None if budget is None else seconds_of(budget)}
 
 
 def _only_plans(changes: dict[str, str]) -> dict[str, str]:

@@ -36,6 +36,13 @@ Size = Annotated[
     int | None,
     typer.Option("--size", help="Side of the network's input in pixels. \\[default: as trained]"),
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="Time that an advised fit may take, such as 90s, 10m or 1h30m. \\[default: no limit]",
+        show_default=False,
+    ),
+]
 Group = Annotated[
     str | None,
     typer.Option(

@@ -16,7 +16,7 @@ from regraft.errors import OptionError, RegraftError
 from regraft.train import started
 
 ENDING = ".unfinished"
-COMMAND = "command.json"
+COMMAND, ADVICE = "command.json", "advice.json"
 
 
 def beside(folder: Path) -> Path:
@@ -103,7 +103,9 @@ def at_work(folder: Path, command: str, run: Path) -> Iterator[Path]:
         if not (folder / COMMAND).exists():
             files.write_whole(folder / COMMAND, json.dumps({"command": command}).encode())
     except OSError as problem:
-        raise OptionError(f"{folder} cannot be made: {files.reason(problem)}.") from problem
+        raise OptionError(
+            f"--out {run} cannot be written ({files.reason(problem)}); name another."
+        ) from problem
     try:
         yield folder
     finally:
@@ -123,8 +125,10 @@ def unfinished(folder: Path, command: str) -> Iterator[Path]:
     with at_work(beside(folder), command, folder) as left:
         try:
             yield left
-        except RegraftError:
-            if {path.name for path in left.iterdir()} <= {COMMAND, started.FILE}:
+        except (RegraftError, KeyboardInterrupt) as problem:
+            kept = {path.name for path in left.iterdir()}
+            stopped = isinstance(problem, KeyboardInterrupt)
+            if kept <= {COMMAND, ADVICE} | (set() if stopped else {started.FILE}):
                 shutil.rmtree(left, ignore_errors=True)
             raise
         shutil.rmtree(left, ignore_errors=True)

@@ -4,6 +4,7 @@ name, my.toml or phases ─► planned (+ single settings) ─► resolved again
 """
 
 from regraft.plans.named import (
+    AUTO,
     PLANS,
     bitfit,
     early,
@@ -21,6 +22,6 @@ from regraft.plans.planned import Planned, planned
 from regraft.plans.recipe import Recipe
 from regraft.plans.resolve import resolve
 
-__all__ = ["PLANS", "Phase", "Planned", "Recipe", "planned", "resolve"]
+__all__ = ["AUTO", "PLANS", "Phase", "Planned", "Recipe", "planned", "resolve"]
 __all__ += ["bitfit", "early", "finetune", "full", "gradual", "lora", "lpft", "norm"]
 __all__ += ["probe", "scratch"]

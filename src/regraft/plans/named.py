@@ -19,6 +19,8 @@ from regraft.plans.phase import Phase
 
 Plan = tuple[Phase, ...]
 Cut = int | str
+#: In the place of a plan's name: the one that is advised.
+AUTO = "auto"
 
 #: Solves the head before anything else is trained (Kumar et al. 2022, arXiv:2202.10054).
 SOLVED = Phase(solve=True)

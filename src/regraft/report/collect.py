@@ -27,20 +27,17 @@ GONE = "The pictures are no longer where they were, or are others by now, so non
 def answered(model: Model, said: Answers) -> Rows:
     """The test rows of a fit, with what the model said of them.
 
-    Their features are what the head reads, unless stages below it were trained: then the rows hold
-    what the network gave before, and nothing is known of them as it is now.
+    What the head reads of them is what training left beside the answers, else what the pass gave.
     """
     rows, info = said.rows, model.backbone.info
     names = [tap_name(tap) for tap in taps(info, model.at)]
-    features = None
-    if model.backbone.tuning is None and all(name in rows.rows for name in names):
-        features = np.asarray(rows_at(rows.rows, names)[:], np.float32)
+    held = said.reads if said.reads is not None else rows_at(rows.rows, names)[:]
     return Rows(
         tuple(example.id for example in rows.examples),
         tuple(said.labels),
         said.classes,
         said.probabilities,
-        features,
+        np.asarray(held, np.float32),
         rows.examples,
         rows.digests,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from regraft import engine as engines
 from regraft.backbones import Backbone
 from regraft.errors import OptionError
 from regraft.features import Progress
@@ -43,6 +44,10 @@ def write(
     Raises:
         RegraftError: it is neither, or not whole, or the file cannot be written.
     """
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads must be 1 or more, got {threads}.")
+    if device != "auto":
+        engines.resolve_device(device)
     folder = Path(run)
     place = folder / PAGE if out is None else Path(out)
     if is_comparison(folder):

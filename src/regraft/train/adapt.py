@@ -70,6 +70,7 @@ class Adapted:
         wise: the curve over alpha and the alpha that was taken, None where none was asked for.
         parameters: how many numbers were trained.
         rates: for each phase what it trains, see `regraft.train.told`.
+        reads: (M, D) what the head reads of the test rows; None without any.
     """
 
     backbone: Backbone
@@ -79,6 +80,7 @@ class Adapted:
     wise: dict[str, Any] | None
     parameters: int
     rates: list[list[dict[str, Any]]]
+    reads: NDArray[np.float32] | None = None
 
     def json(self) -> dict[str, Any]:
         """What the report tells of it."""
@@ -133,14 +135,16 @@ def adapt(
     layers = layers_of(job.above.head, making.layers)
     fitted = head.fitted(TRAINED, layers, logits, job.val.labels, counts, wanted.balance)
     own = {n: t for n, t in job.above.tensors().items() if not n.startswith(HEAD)}
+    reads = _test(making, job)
     return Adapted(
         pipe.backbone.tuned(own),
         fitted,
-        _test(making, job, fitted),
+        None if reads is None else fitted.probabilities(reads),
         done,
         mixed,
         making.trained_numbers(job),
         tables,
+        reads,
     )
 
 
@@ -165,8 +169,8 @@ def _wise(job: Job, plain: dict[str, torch.Tensor], say: Say) -> dict[str, Any] 
     return {"alpha": alpha, "curve": [point.json() for point in points]}
 
 
-def _test(making: Making, job: Job, fitted: FittedHead) -> NDArray[np.float32] | None:
-    """(M, K) probabilities of the test rows, from their flows at the lowest cut."""
+def _test(making: Making, job: Job) -> NDArray[np.float32] | None:
+    """(M, D) what the head reads of the test rows, from their flows at the lowest cut."""
     part = making.part(making.parts.test, views=False, cuts=(job.above.first,))
     if not len(part):
         return None
@@ -177,4 +181,4 @@ def _test(making: Making, job: Job, fitted: FittedHead) -> NDArray[np.float32] |
             index = np.arange(start, min(start + BATCH, len(part)))
             flow = job.send(part.flows[job.above.first].read(index, -1))
             features.append(job.above.features(flow, job.above.first).float().cpu().numpy())
-    return fitted.probabilities(np.concatenate(features))
+    return np.asarray(np.concatenate(features), np.float32)

@@ -49,6 +49,10 @@ def profile(material: Material) -> tuple[list[dict[str, Any]], str]:
 
 def growth(material: Material) -> Html | None:
     """The learning curve."""
-    points = (material.report.get("advice") or {}).get("learning_curve") or []
+    advice = material.report.get("advice") or {}
+    points = list(advice.get("learning_curve") or [])
+    doubled = advice.get("doubled") or {}
+    if points and doubled.get("accuracy") is not None:
+        points.append(doubled | {"rows": 2 * points[-1]["rows"], "extrapolated": True})
     made = curves.growth(points)
     return beside(made, paragraph(made.said)) if made else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from regraft.plans.named import PLANS, told
 from regraft.report.figures import between, count, percent
-from regraft.report.markup import Html, bullets, join, paragraph, table, tag, text
+from regraft.report.markup import Html, bullets, details, join, paragraph, table, tag, text
 from regraft.report.material import Material
 
 
@@ -102,21 +102,39 @@ def advice(material: Material) -> Html | None:
     said.append(bullets(map(text, told_.get("reasons") or [])))
     rows = [*_expected(told_, material.report), *_similar(told_.get("similarity"))]
     if told_.get("table_cell"):
-        rows.append(("cell of the tutorials' table", told_["table_cell"]))
+        rows.append(("tutorials' table", _cell(told_["table_cell"])))
     said += [_facts(rows)] if rows else []
+    said += _weighed(told_.get("options") or [])
     if told_.get("risks"):
-        said += [tag("h3", "What could go wrong"), bullets(map(_risk, told_["risks"]))]
+        said += [tag("h3", "What could go wrong"), bullets(map(text, told_["risks"]))]
     return join(said)
+
+
+def _weighed(options: list[dict[str, Any]]) -> list[Html]:
+    """What else was thought of, and what was expected of it."""
+    rows = []
+    for one in options:
+        cost, size = one.get("seconds"), one.get("peak_memory_bytes")
+        rows.append((
+            one["plan"], one["at"], one.get("cut") or "–", percent(one.get("accuracy")),
+            between(one.get("accuracy_ci95")), "–" if cost is None else f"{cost:.1f} s",
+            "–" if size is None else f"{size / 1e6:,.0f} MB",
+            "advised" if one.get("chosen") else "" if one.get("fits", True) else "too dear",
+        ))  # fmt: skip
+    head = ("plan", "head at", "cut", "accuracy", "95 % interval", "time", "memory", "")
+    return [details("What was weighed", table(head, rows, "What was weighed"))] if rows else []
 
 
 def _facts(rows: list[tuple[Any, Any]]) -> Html:
     return tag("dl", *(part for k, v in rows for part in (tag("dt", k), tag("dd", v))))
 
 
-def _risk(risk: Any) -> Html:
-    if isinstance(risk, dict):
-        return text(risk.get("text") or risk.get("why") or risk.get("risk") or risk)
-    return text(risk)
+def _cell(cell: dict[str, Any]) -> str:
+    agrees = "agrees" if cell.get("followed") else "differs, for the reasons above"
+    return (
+        f"{cell.get('data')} data, {cell.get('domain')} domain: tutorials say to "
+        f"{cell.get('rule')}; the advice {agrees}"
+    )
 
 
 def _expected(told_: dict[str, Any], report: dict[str, Any]) -> list[tuple[Any, Any]]:
@@ -125,15 +143,21 @@ def _expected(told_: dict[str, Any], report: dict[str, Any]) -> list[tuple[Any, 
     if expected.get("accuracy") is not None:
         ends = f" ({between(expected['ci95'])})" if expected.get("ci95") else ""
         rows.append(("expected accuracy", f"{percent(expected['accuracy'])}{ends}"))
-    predicted = told_.get("predicted") or {}
+    predicted, came = told_.get("predicted") or {}, report.get("forecast") or {}
     if predicted.get("seconds") is not None:
-        came = (report.get("seconds") or {}).get("total")
-        also = f"; it took {came:.1f} s" if came is not None else ""
+        took = (came.get("seconds") or {}).get("came")
+        also = f"; it took {took:.1f} s" if took is not None else ""
         rows.append(("predicted time", f"{predicted['seconds']:.1f} s{also}"))
     if predicted.get("peak_memory_bytes"):
-        peak = report.get("peak_memory_bytes")
+        peak = (came.get("peak_memory_bytes") or {}).get("came")
         also = f"; it was {peak / 1e6:,.0f} MB" if peak else ""
         rows.append(("predicted memory", f"{predicted['peak_memory_bytes'] / 1e6:,.0f} MB{also}"))
+    if predicted.get("energy_wh") is not None:
+        watts = predicted.get("watts")
+        rows.append(
+            ("estimated energy", f"about {predicted['energy_wh']:.2g} Wh, if a busy processor "
+                                 f"takes {watts:g} W")
+        )  # fmt: skip
     return rows
 
 
@@ -142,7 +166,8 @@ def _similar(likeness: dict[str, Any] | None) -> list[tuple[Any, Any]]:
         return []
     score = likeness.get("score")
     told_ = str(likeness["verdict"]) + (f" ({score:.2f} of 1)" if score is not None else "")
-    rows: list[tuple[Any, Any]] = [("likeness to the source", told_)]
+    why = f": {likeness['why']}" if likeness.get("why") else ""
+    rows: list[tuple[Any, Any]] = [("likeness to the source", told_ + why)]
     stages = [one for one in likeness.get("per_stage") or [] if isinstance(one, dict)]
     if stages:
         cells = [(s.get("stage"), _two(s.get("distance")), _two(s.get("score"))) for s in stages]

@@ -20,6 +20,8 @@ from regraft.report.markup import (
 from regraft.report.material import Material
 from regraft.report.sections.plan import settings_of
 
+#: Parts of the data in the order in which they are told.
+PARTS = ("train", "val", "test", "unsplit")
 #: Findings of one kind that are listed.
 MOST_LISTED = 200
 
@@ -84,8 +86,11 @@ def _listed(title: str, head: Any, rows: list[Any], what: str) -> list[Html]:
 def _counts(classes: dict[str, dict[str, int]]) -> list[Html]:
     if not classes:
         return []
-    parts = list(next(iter(classes.values())))
-    rows = [(name, *(held.get(part, 0) for part in parts)) for name, held in classes.items()]
+    there = {part for held in classes.values() for part in held}
+    parts = [part for part in PARTS if part in there]
+    rows = [
+        (name, *(held.get(part, 0) for part in parts)) for name, held in sorted(classes.items())
+    ]
     sizes = [sum(held.values()) for held in classes.values()]
     told = (
         f"{count(len(classes), 'class', 'classes')} with {min(sizes):,} to {max(sizes):,} pictures."
@@ -102,8 +107,12 @@ def cost(material: Material) -> Html | None:
     if not seconds:
         return None
     total = seconds.get("total", 0.0)
-    rows = [(lap, f"{value:.1f} s", f"{100 * value / total:.0f} %" if total else "–")
-            for lap, value in seconds.items() if lap != "total"]  # fmt: skip
+    laps = [(lap, took) for lap, took in seconds.items() if lap != "total"]
+    laps.sort(key=lambda one: -one[1])
+    rows = [
+        (lap, f"{took:.1f} s", f"{100 * took / total:.0f} %" if total else "–")
+        for lap, took in laps
+    ]
     rows.append(("all", f"{total:.1f} s", ""))
     cache = report.get("cache") or {}
     facts: list[tuple[str, str]] = []
@@ -128,9 +137,9 @@ def again(material: Material) -> Html | None:
         ("licence of its weights", material.licence or "unknown: ask who published them"),
         ("digest of its weights", material.digest),
     ]
-    for kind, held in material.facts.items():
+    for kind, held in sorted(material.facts.items()):
         if isinstance(held, dict):
-            facts.append((kind, ", ".join(f"{key} {value}" for key, value in held.items())))
+            facts.append((kind, ", ".join(f"{key} {value}" for key, value in sorted(held.items()))))
     said: list[Html] = []
     if settings.get("changed") is True:
         said.append(

@@ -54,7 +54,7 @@ def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
     )
     said = [paragraph(told, kind="lead")]
     if test.get("unknown"):
-        names = ", ".join(f"'{name}' ({n})" for name, n in list(test["unknown"].items())[:5])
+        names = ", ".join(f"'{name}' ({n})" for name, n in sorted(test["unknown"].items())[:5])
         said.append(
             paragraph(
                 f"Some have labels that the model never saw and count as wrong: {names}.",
@@ -93,20 +93,15 @@ def _others(report: dict[str, Any]) -> list[Html]:
 
 
 def forecast(report: dict[str, Any]) -> list[str]:
-    """Whether what was expected before came true."""
-    told = report.get("forecast") or {}
-    if told.get("held") is None or told.get("expected") is None:
+    """Whether the accuracy that was expected before came true."""
+    told = (report.get("forecast") or {}).get("accuracy") or {}
+    if told.get("held") is None:
         return []
-    expected = told["expected"]
-    if isinstance(expected, dict):
-        ends = expected.get("ci95") or expected.get("accuracy_ci95")
-        expected = percent(expected.get("accuracy")) + (f" ({between(ends)})" if ends else "")
-    came = told.get("came")
-    came = came.get("accuracy") if isinstance(came, dict) else came
-    shown = percent(came) if isinstance(came, float | int) else "another"
     right = "the forecast held" if told["held"] else "the forecast did not hold"
-    plain = expected if isinstance(expected, str) else percent(expected)
-    return [f"Expected before it was run: {plain}; it came to {shown}: {right}."]
+    return [
+        f"Expected before it was run: {percent(told['expected'])}, {between(told['ci95'])} on so "
+        f"many test pictures; it came to {percent(told['came'])}: {right}."
+    ]
 
 
 def confusion(material: Material) -> Html | None:

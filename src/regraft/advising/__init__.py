@@ -1,0 +1,1 @@
+"""Which strategy fits the data, why, and at what cost: measured, forecast, and held to account."""

@@ -1,0 +1,241 @@
+"""advise: which strategy for these data, why, and at what cost; measured in seconds.
+
+one frozen pass ─► depths, learning curve, likeness, rates of this machine ─► the decision
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from regraft import plans
+from regraft.advising import rates as measuring
+from regraft.advising.advice import Advice, Option
+from regraft.advising.cell import cell
+from regraft.advising.decide import LEAST_TRAINED, depth_of, options
+from regraft.advising.evidence import Evidence, gather
+from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
+from regraft.advising.risks import risks
+from regraft.asked import check_geometry, check_options, every_stage
+from regraft.backbones import Backbone
+from regraft.backbones.info import Tap
+from regraft.backbones.resolve import resolve
+from regraft.data import Dataset
+from regraft.data.sources import labelled
+from regraft.duration import told
+from regraft.evidence.depths import Depth
+from regraft.features import Progress
+from regraft.findings import MOST_BAD
+from regraft.outcome import Clock
+from regraft.peak import resident
+from regraft.pipeline import Pipeline, pipeline
+from regraft.plans.places import cut_of
+from regraft.prepare import Ready, Wanted, prepare
+
+Say = Callable[[str], None]
+#: Plans that are weighed, besides the head alone.
+TRAINED = ("lpft",)
+
+
+def advise(
+    data: str | Path | Dataset,
+    backbone: str | Backbone | None = None,
+    *,
+    test: str | Path | Dataset | None = None,
+    size: int | tuple[int, int] | None = None,
+    geometry: str = "auto",
+    group: str | None = None,
+    near: bool = True,
+    strict: bool = False,
+    most_bad: float = MOST_BAD,
+    weights: str | None = None,
+    revision: str | None = None,
+    digest: str | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    watts: float = WATTS,
+    again: bool = True,
+    say: Say | None = None,
+    progress: Progress | None = None,
+) -> Advice:
+    """Measure which strategy fits these data.
+
+    Args:
+        data: a folder of class folders, a table, or a `Dataset`.
+        backbone: a name, or a `Backbone`; the packaged EfficientNet-Lite0 if None.
+        test, size, geometry, group, near, strict, most_bad, weights, revision, digest, device,
+            engine, precision, threads, seed: as for `regraft.fit`.
+        budget: seconds that the fit may take; None for no limit.
+        watts: of a busy processor, for the estimate of energy.
+        again: whether to measure this machine's rates anew; False takes what an earlier call
+            found for the same network.
+        say: called with one line per finding.
+        progress: called with (images done, images in all).
+
+    Raises:
+        RegraftError: in one sentence, if any of it cannot be used.
+    """
+    check_options("auto", "all", seed, 0.0, most_bad)
+    check_geometry(geometry)
+    modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
+    found = labelled(data, modality, group=group)
+    other = None if test is None else labelled(test, modality, least_classes=1, group=group)
+    net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
+    if geometry not in ("auto", ""):
+        net = net.looking(geometry)
+
+    def pipe_of(net: Backbone) -> Pipeline:
+        taps = [Tap(net.index(name), True) for name in every_stage(net)]
+        return pipeline(
+            net, taps, device=device, engine=engine, precision=precision, threads=threads
+        )
+
+    wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
+    tell = say or (lambda line: None)
+    made, _ = on(
+        found, other, net, wanted, None, budget=budget, watts=watts, again=again, say=tell,
+        progress=progress,
+    )  # fmt: skip
+    return made
+
+
+def on(
+    found: Dataset,
+    other: Dataset | None,
+    net: Backbone,
+    wanted: Wanted,
+    at: str | None,
+    *,
+    budget: float | None = None,
+    watts: float = WATTS,
+    again: bool = False,
+    say: Say,
+    progress: Progress | None,
+    clock: Clock | None = None,
+) -> tuple[Advice, Ready]:
+    """The advice for data that were found, and what was computed for it; see `advise`.
+
+    Args:
+        found: to learn from.
+        other: to test on, if it was given apart.
+        net: the backbone.
+        wanted: how the data are to be looked at, every stage computed.
+        at: the stage that the head must read; None to choose one.
+        budget, watts, again, say, progress: see `advise`.
+        clock: whose laps the parts of this become; one of its own if None.
+    """
+    clock = clock or Clock()
+    ready = prepare(found, other, net, wanted, say, progress, clock.lap)
+    made = advised(ready, wanted.seed, at, budget=budget, watts=watts, again=again, clock=clock)
+    return replace(made, data=found.root, seconds=clock.seconds()), ready
+
+
+def advised(
+    ready: Ready,
+    seed: int,
+    at: str | None,
+    *,
+    budget: float | None,
+    watts: float,
+    again: bool,
+    clock: Clock,
+) -> Advice:
+    """The advice for data whose features are there; see `on`."""
+    net = ready.pipe.backbone
+    seen = gather(ready, net, seed, clock.lap)
+    depth, why_depth = depth_of(seen) if at is None else asked_depth(seen, net, at)
+    place = net.index(depth.stage)
+    costs = forecasts(ready, seen, place, watts=watts, again=again)
+    clock.lap("rates")
+    weighed = options(seen, depth, costs, budget)
+    picked = next(one for one in weighed if one.chosen)
+    early = picked.at != seen.last.stage
+    trains = picked.plan != "probe"
+    return Advice(
+        learnable=None if not seen.learnable.enough else seen.learnable.learnable,
+        plan=picked.plan,
+        at=picked.at,
+        cut=picked.cut,
+        backbone=net.info.name,
+        reasons=reasons(seen, why_depth, weighed, budget),
+        similarity=seen.similarity,
+        accuracy=picked.accuracy,
+        accuracy_ci95=picked.accuracy_ci95,
+        predicted=costs[picked.plan],
+        depths=seen.depths,
+        growth=seen.growth,
+        risks=risks(seen, ready.audit, net.info.licence, trains=trains),
+        cell=cell(seen.per_class, seen.similarity.verdict, picked.plan, early),
+        options=tuple(weighed),
+        rows=seen.rows,
+    )
+
+
+def asked_depth(seen: Evidence, net: Backbone, at: str) -> tuple[Depth, str]:
+    """The stage that was asked for."""
+    stage = net.info.stages[net.index(at)].name
+    return next(one for one in seen.depths if one.stage == stage), f"{stage}, as asked"
+
+
+def forecasts(
+    ready: Ready, seen: Evidence, at: int, *, watts: float, again: bool
+) -> dict[str, Forecast]:
+    """What each plan that is worth weighing would cost, by its name."""
+    found = {"probe": solved(seen.head_seconds, resident(), watts)}
+    val = round(plans.Recipe().val * seen.rows)
+    if seen.rows < LEAST_TRAINED or seen.hopeless or val < 2:
+        return found
+    cuts = [cut_of("auto", seen.info.stages, at, None)]
+    held = None if again else measuring.known(ready.pipe, at, cuts)
+    held = held or measuring.measure(ready.pipe, ready.parts.train, at, cuts)
+    rows = Rows(seen.rows - val, val, seen.test)
+    for name in TRAINED:
+        planned = plans.planned(name)
+        phases = planned.resolved(ready.pipe.backbone, at)
+        found[name] = trained(
+            phases, planned.recipe, seen.info, rows, held, seen.head_seconds, watts
+        )
+    return found
+
+
+def reasons(
+    seen: Evidence, depth: str, weighed: list[Option], budget: float | None
+) -> tuple[str, ...]:
+    """Why, the weightiest first."""
+    if seen.hopeless:
+        return (f"Nothing can be learned here: {seen.learnable.why}",)
+    told_all = [f"The head reads {depth}."]
+    picked = next(one for one in weighed if one.chosen)
+    for one in weighed:
+        if one is picked:
+            continue
+        told_all.append(_against(one, picked, budget))
+    if len(weighed) == 1:
+        told_all.append(
+            f"Only a head is solved: {seen.rows} pictures to learn from are too few to train "
+            f"stages on (at least {LEAST_TRAINED})."
+        )
+    told_all.append(seen.similarity.why)
+    told_all.append(seen.growth.why)
+    return tuple(text for text in told_all if text)
+
+
+def _against(one: Option, picked: Option, budget: float | None) -> str:
+    """Why `picked` was taken and not the other."""
+    if not one.fits and budget is not None:
+        return (
+            f"{one.plan} would take about {told(one.seconds or 0.0)}, more than the budget of "
+            f"{told(budget)}."
+        )
+    ahead = 100 * ((picked.accuracy or 0.0) - (one.accuracy or 0.0))
+    more = (one.seconds or 0.0) - (picked.seconds or 0.0)
+    cost = f"{told(abs(more))} {'more' if more > 0 else 'less'}"
+    return (
+        f"{picked.plan} rather than {one.plan}: {ahead:+.1f} points are expected of it, and "
+        f"{one.plan} takes {cost}."
+    )

@@ -1,0 +1,69 @@
+"""regraft advise: which strategy for these data, why, and at what cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from regraft.cli import options
+from regraft.cli.output import print_json, progress_bar, say, show_warnings
+from regraft.duration import seconds_of
+
+NAME = "advise"
+
+
+def command(
+    data: options.Data,
+    backbone: options.Backbone = None,
+    budget: options.Budget = None,
+    test: Annotated[
+        str | None, typer.Option(help="Labelled data to score on; wins over DATA/test.")
+    ] = None,
+    size: options.Size = None,
+    geometry: Annotated[str, typer.Option(help="crop, squash, pad or auto.")] = "auto",
+    group: options.Group = None,
+    near: options.Near = True,
+    strict: options.Strict = False,
+    most_bad: options.MostBad = 0.5,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    seed: Annotated[int, typer.Option(help="Decides splits and what is sampled.")] = 0,
+    watts: Annotated[
+        float, typer.Option(help="Of a busy processor, for the estimate of energy.", min=0.0)
+    ] = 10.0,
+    json: options.Json = False,
+) -> None:
+    """Say which plan and stage fit DATA, why, what accuracy to expect and what it costs here.
+
+    Everything is measured on the rows to learn from, in one pass of the frozen backbone.
+    """
+    show_warnings()
+    limit = None if budget is None else seconds_of(budget)
+    from regraft.advising.advise import advise
+
+    with progress_bar("features") as progress:
+        advice = advise(
+            data,
+            backbone,
+            test=test,
+            size=size,
+            geometry=geometry,
+            group=group,
+            near=near,
+            strict=strict,
+            most_bad=most_bad,
+            weights=weights,
+            device=device,
+            threads=threads,
+            seed=seed,
+            budget=limit,
+            watts=watts,
+            say=say,
+            progress=progress,
+        )
+    if json:
+        print_json(advice.json())
+    else:
+        print("\n".join(advice.lines()))
