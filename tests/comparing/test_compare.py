@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import regraft
 from regraft.cli import run
 from regraft.comparing import FILE, Comparison, Made, Scored
-from regraft.comparing.paired import interval
+from regraft.comparing.making import Attempts, read_right
+from regraft.comparing.paired import holm, interval
 from regraft.comparing.ranking import Named, ranked
-from regraft.errors import RegraftError
+from regraft.errors import OptionError, RegraftError
 from regraft.parts import HELD_OUT
 from regraft.plans import Phase
 from tests.nets import small
@@ -101,9 +106,31 @@ def test_plans_through_fit(data: Path, tmp_path: Path) -> None:
         assert [one.seed for one in arm.runs] == [0, 1]
         assert {one.n for one in arm.runs} == {one.n for one in found.best.runs}
         assert arm.parameters > 0
+        assert arm.peak_memory_bytes > 50e6
+        sizes = [
+            sum(p.stat().st_size for p in (tmp_path / "c" / f"{arm.plan}-{seed}/bundle").iterdir())
+            for seed in (0, 1)
+        ]
+        assert arm.bundle_bytes == sum(sizes) / 2
+        assert arm.gap == pytest.approx(
+            sum(one.train_accuracy - one.validation_accuracy for one in arm.runs) / 2
+        )
+        rights = [read_right(tmp_path / "c" / f"{arm.plan}-{seed}") for seed in (0, 1)]
+        for one, right in zip(arm.runs, rights, strict=True):
+            assert sum(right.values()) == round(one.accuracy * one.n)
+            assert len(right) == one.n
         report = json.loads((tmp_path / "c" / f"{arm.plan}-1" / "report.json").read_text())
         assert report["test"]["accuracy"] == arm.runs[1].accuracy
     assert json.loads((tmp_path / "c" / FILE).read_text()) == json.loads(json.dumps(found.json()))
+    probe, lpft = (next(arm for arm in found.arms if arm.plan == p) for p in ("probe", "lpft"))
+    assert (probe.forgetting.changed, probe.runs[0].work) == (0.0, 0.0)
+    assert "no classifier" in lpft.forgetting.why
+    assert lpft.runs[0].work > 0 < lpft.runs[0].work_seconds < lpft.runs[0].seconds
+    assert all(arm.p_value is not None and arm.test for arm in found.arms[1:3])
+    # Cheap ones first, and the first seed of all before the second of any.
+    begun = [one for one in said if one.startswith("plan ") and "seed" in one]
+    assert begun[0] == "plan probe, seed 0"
+    assert begun.index("plan lpft, seed 0") < begun.index("plan probe, seed 1")
     assert any("plan broken cannot be compared" in one for one in said)
     later = [one for one in said if one.startswith("features of ") and " computed" in one]
     assert len(later) == 6
@@ -171,3 +198,116 @@ def test_the_table_and_going_on(
     found = json.loads(capsys.readouterr().out)
     assert found["folder"] == f"runs/compare-{data.name}-1"
     assert {arm["plan"] for arm in found["arms"]} == {"probe", "full"}
+
+
+def test_backbones_are_compared_and_share_the_splits(data: Path, tmp_path: Path) -> None:
+    other = regraft.backbone("test_resnet", weights="random", size=32)
+    how = {"plans": ["probe", "early"], "seeds": 1, "geometry": "crop", "near": False}
+    found = regraft.compare(data, [small(), other], folder=tmp_path / "c", **how)
+    assert {(arm.name, arm.plan, arm.backbone) for arm in found.arms} == {
+        (f"{plan}, {name}", plan, name)
+        for plan in ("probe", "early")
+        for name in ("small", other.info.name)
+    }
+    rights = [read_right(home) for home in (tmp_path / "c").iterdir() if home.is_dir()]
+    assert len(rights) == 4
+    assert len({frozenset(right) for right in rights}) == 1
+    assert all(arm.p_value is not None for arm in found.arms[1:])
+    with pytest.raises(OptionError, match="--weights is one backbone's file"):
+        regraft.compare(data, ["a", "b"], weights="x.safetensors", **how)
+
+
+def test_a_budget_leaves_out_what_does_not_fit(data: Path, tmp_path: Path) -> None:
+    how = {"plans": ["probe", "full"], "seeds": 2, "geometry": "crop", "near": False}
+    how |= {"settings": QUICK | {"epochs": 2, "patience": 0}, "folder": tmp_path / "c"}
+    events: list[dict[str, Any]] = []
+
+    def slow(event: dict[str, Any]) -> None:
+        # The clock of an epoch on a slower machine.
+        event["left_seconds"] = 10_000.0
+        events.append(event)
+
+    said: list[str] = []
+    found = regraft.compare(data, small(), budget=600.0, watch=slow, say=said.append, **how)
+    assert len(events) == 1  # ended after the first epoch
+    assert [arm.name for arm in found.arms] == ["probe"]
+    assert [one.seed for one in found.best.runs] == [0, 1]  # what is left goes to cheaper ones
+    (left,) = found.left_out
+    assert (left.name, left.plan, left.seeds) == ("full", "full", (0, 1))
+    assert left.seconds == pytest.approx(10_000, abs=300)
+    assert any(one.startswith("no time is left for plan full, seed 0, which would take about 2 h")
+               for one in said)  # fmt: skip
+    assert json.loads((tmp_path / "c" / FILE).read_text())["left_out"][0]["seeds"] == [0, 1]
+    assert found.budget == 600.0
+    # A larger one goes on: what is there is taken, and the time that it took counts.
+    more = regraft.compare(data, small(), budget=100_000.0, **how)
+    assert {arm.name for arm in more.arms} == {"probe", "full"}
+    assert more.left_out == ()
+    full = next(arm for arm in more.arms if arm.name == "full")
+    assert full.runs[0].attempts == 2
+    assert more.arms[0].seconds is not None
+    assert not list((tmp_path / "c").glob("*.begun.json"))
+    assert not list((tmp_path / "c").glob("*.unfinished"))
+
+
+def test_a_budget_too_small_for_one_arm_says_what_fits(data: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        regraft.compare(data, small(), plans=["probe", "full"], budget=1e-3, near=False)
+    assert re.fullmatch(
+        r"--budget 1s is too small for one arm: the cheapest, probe, takes about \d+\.\d s here; "
+        r"give --budget \d+s or more\.",
+        str(caught.value),
+    )
+    with pytest.raises(OptionError, match="budget must be above 0 seconds, got 0"):
+        regraft.compare(data, small(), plans=["probe", "full"], budget=0)
+
+
+def test_arms_with_fewer_seeds_are_paired_where_both_ran() -> None:
+    # On the seed that both ran they are equal; the mean over all seeds says otherwise.
+    found = made(cheap=[scored(0.9), scored(0.5)], dear=[scored(0.91)])
+    assert [arm.name for arm in found.arms] == ["dear", "cheap"]
+    assert found.arms[1].difference == pytest.approx(-0.01)
+    assert found.arms[1].accuracy == pytest.approx(0.7)
+
+
+def test_p_values_are_corrected_for_all_of_them() -> None:
+    runs = {"best": 0.9, "one": 0.8, "two": 0.79, "three": 0.9}
+    found = made(**{
+        name: [scored(mean + off, test_part="given") for off in spread]
+        for (name, mean), spread in zip(
+            runs.items(), [(0.0, 0.01, 0.02), (0, 0, 0.01), (0.01, 0, 0), (0, 0, 0.01)], strict=True
+        )
+    })  # fmt: skip
+    singles = [arm.p_single for arm in found.arms[1:]]
+    assert [arm.p_value for arm in found.arms[1:]] == holm(singles)
+    assert found.best.p_value is None
+
+
+def test_seconds_of_ended_attempts_count(tmp_path: Path) -> None:
+    first = Attempts(tmp_path / "run.begun.json")
+    first.begin()
+    first.start -= 100.0  # as if an epoch had ended after 100 s
+    first.note()
+    second = Attempts(tmp_path / "run.begun.json")
+    second.begin()
+    done = second.added(scored(0.9, seconds=5.0))
+    assert done.attempts == 2
+    assert done.seconds == pytest.approx(105, abs=20)
+    second.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_solved_heads_are_compared_without_torch(data: Path) -> None:
+    program = (
+        "import sys, regraft\n"
+        f"found = regraft.compare({str(data)!r}, 'test_resnet', weights='random', size=32,\n"
+        "    plans=['probe', 'early'], seeds=1, geometry='crop', near=False)\n"
+        "assert found.best.gap is not None\n"
+        "print({'torch', 'timm', 'scipy'} & set(sys.modules))"
+    )
+    for _ in range(2):  # once for what is kept, then from that alone
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+    assert done.stdout.strip() == "set()"

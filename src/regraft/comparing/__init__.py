@@ -204,11 +204,7 @@ class _Work:
         """One run, unless it does not fit."""
         left = None if self.budget is None else self.budget - self.pace.elapsed()
         coming = self.pace.predict(arm, self._rows())
-        if (
-            arm.name in self.left
-            or (left is not None and (coming or 0.0) > left)
-            or (left is not None and left <= 0)
-        ):
+        if left is not None and not self._fits(arm, left, coming):
             self._leave(arm, seed, coming)
             return
         self.say(f"plan {arm.name}, seed {seed}")
@@ -219,6 +215,15 @@ class _Work:
         except RegraftError as problem:
             self.errors[arm.name] = problem
             self.say(f"plan {arm.name} cannot be compared: {problem}")
+
+    def _fits(self, arm: Wanted, left: float, coming: float | None) -> bool:
+        """Whether there is time for one more run.
+
+        Where nothing tells how long it takes it is begun, unless a cheaper one did not fit.
+        """
+        if left <= 0 or arm.name in self.left:
+            return False
+        return not self.left if coming is None else coming <= left
 
     def _leave(self, arm: Wanted, seed: int, seconds: float | None) -> None:
         seeds, before = self.left.get(arm.name, ([], None))

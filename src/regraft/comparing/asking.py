@@ -68,7 +68,7 @@ def forgetting(known: Known) -> Forgetting:
         return Forgetting(
             None, None, 0, "the head reads an earlier stage, and nothing above it was run"
         )
-    before = known.original()
+    before = known.original
     classifier = before.classifier()
     if classifier is None:
         return Forgetting(
@@ -94,7 +94,7 @@ def _passed(
 
     from regraft.stages import pool
 
-    before = known.original()
+    before = known.original
     pipe, flows = known.flows(rows, cut, before)
     info = before.info.stages[at]
     preamble = before.input.preamble().to(pipe.device) if cut == 0 else None

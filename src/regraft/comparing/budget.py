@@ -17,8 +17,8 @@ from regraft.comparing.asked import Wanted
 from regraft.features import Progress
 
 Watch = Callable[[dict[str, Any]], None]
-#: Images of a pass after which its rate is believed.
-ENOUGH = 8
+#: Images of a pass, and seconds, after which its rate is believed.
+ENOUGH, ENOUGH_SECONDS = 8, 2.0
 
 
 class OverBudget(Exception):
@@ -105,6 +105,9 @@ class Guarded:
         phases: see `Wanted.phases`.
         seconds: that its epochs took so far.
         work: of these epochs, per row.
+        start: when it began, of `time.perf_counter`.
+        first: number and time of the first picture of the pass that goes on.
+        last: number of its latest picture.
     """
 
     left: float | None
@@ -114,7 +117,8 @@ class Guarded:
     seconds: float = 0.0
     work: float = 0.0
     start: float = field(default_factory=time.perf_counter)
-    first: tuple[int, float] | None = None
+    first: tuple[int, float] = (0, 0.0)
+    last: int = 0
 
     def pictures(self, done: int, total: int) -> None:
         """One more picture of a pass.
@@ -125,14 +129,12 @@ class Guarded:
         if self.progress:
             self.progress(done, total)
         now = time.perf_counter()
-        if self.left is None:
-            return
-        if self.first is None or done < self.first[0]:  # another pass
+        if done <= self.last or not self.last:  # another pass
             self.first = (done, now)
-            return
+        self.last = done
         seen, since = done - self.first[0], now - self.first[1]
-        if seen >= ENOUGH:
-            self._judge(now - self.start + since / seen * (total - done))
+        believed = seen >= ENOUGH and since >= ENOUGH_SECONDS
+        self._judge(now - self.start + (since / seen * (total - done) if believed else 0.0))
 
     def epoch(self, event: dict[str, Any]) -> None:
         """One more epoch of training, see `regraft.train.loop`.
@@ -146,8 +148,6 @@ class Guarded:
         work = self.phases[phase][1]
         self.seconds += event["seconds"]
         self.work += work
-        if self.left is None:
-            return
         coming = event["left_seconds"]
         coming += sum(e * event["seconds"] * each / work for e, each in self.phases[phase + 1 :])
         self._judge(time.perf_counter() - self.start + coming)

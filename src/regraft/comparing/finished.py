@@ -6,6 +6,7 @@ run folders ─► the same test rows? ─► else those that no run learned fro
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,10 +89,10 @@ def compare_runs(runs: Sequence[str | Path]) -> Comparison:
     where = found.examples(rows)
     notes = [rows.note] if rows.note else []
     made, named = {}, []
-    for folder in folders:
+    for name, folder in _names(folders).items():
         known = open_known(folder, found.of(folder), ledgers[folder])
-        made[str(folder)] = [_made(folder, known, rows, where)]
-        named.append(Named(str(folder), _plan(known), known.model.backbone.info.name))
+        made[name] = [_made(folder, known, rows, where)]
+        named.append(Named(name, _plan(known), known.model.backbone.info.name))
         if "changes" in known.report:
             notes.append(f"{folder} was changed since it was fitted: its seconds are the change's.")
     return Comparison(
@@ -101,6 +102,12 @@ def compare_runs(runs: Sequence[str | Path]) -> Comparison:
         round(sum(runs[0].scored.shared_seconds for runs in made.values()), 4),
         notes=tuple(notes),
     )
+
+
+def _names(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders by what tells them from one another: their paths below what they share."""
+    shared = os.path.commonpath([path.absolute().parent for path in folders])
+    return {os.path.relpath(path.absolute(), shared): path for path in folders}
 
 
 def is_comparison(folder: Path) -> bool:
@@ -258,18 +265,27 @@ def _made(folder: Path, known: Known, rows: Rows, where: Sequence[Example]) -> M
     answers = Answers(found, known.model.classes, known.model.probabilities(found))
     score = evaluate(answers.probabilities, answers.labels, answers.classes)
     scored = replace(
-        of_report(
-            _timed(known.report), known.model.seed, head_numbers(known.model.head.layers.arrays())
-        ),
+        _recorded(folder, known),
         n=score.n,
         accuracy=score.accuracy,
         balanced_accuracy=score.balanced_accuracy or 0.0,
         log_loss=score.log_loss or 0.0,
+    )
+    return Made(scored, right_of(answers))
+
+
+def _recorded(folder: Path, known: Known) -> Scored:
+    """What the run itself tells; of one that a comparison made, its record."""
+    if (folder / RECORD).exists():
+        return Scored.from_json(json.loads((folder / RECORD).read_bytes()))
+    head = head_numbers(known.model.head.layers.arrays())
+    scored = replace(
+        of_report(_timed(known.report), known.model.seed, head),
         peak_memory_bytes=known.report.get("peak_memory_bytes"),
         memory_of=peak.PROCESS,
         bundle_bytes=bytes_of(folder / BUNDLE),
     )
-    return Made(asked_more(scored, known), right_of(answers))
+    return asked_more(scored, known)
 
 
 def _timed(report: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Known:
             return None
         return min(int(phase["cut"]) for phase in self.phases)
 
+    @cached_property
     def original(self) -> Backbone:
         """Its backbone as it was before training.
 

@@ -114,7 +114,7 @@ def discordant(one: Right | None, other: Right | None) -> tuple[int, int] | None
     return more, less
 
 
-def tested(runs: Sequence[Made], best: Sequence[Made]) -> tuple[float | None, str]:
+def p_value(runs: Sequence[Made], best: Sequence[Made]) -> tuple[float | None, str]:
     """The p-value of 'both are equally good', and by which test; None where nothing tells.
 
     Args:

@@ -69,7 +69,7 @@ def _arm(named: Named, runs: list[Made], best: list[Made]) -> Arm:
     difference = statistics.fmean(paired.differences(mine, theirs))
     if runs is best:
         return replace(arm, difference=difference)
-    p, test = paired.tested(mine, theirs)
+    p, test = paired.p_value(mine, theirs)
     apart = paired.of_difference(mine, theirs)
     return replace(arm, difference=difference, difference_ci95=apart, p_single=p, test=test)
 
