@@ -37,7 +37,7 @@ ADVICE = {
         "per_stage": [{"stage": "layer1", "distance": 0.2, "score": 0.9}],
     },
     "expected": {"accuracy": 0.9, "ci95": [0.8, 0.95]},
-    "predicted": {"seconds": 11.0, "peak_memory_bytes": 5e8},
+    "predicted": {"seconds": 11.0, "peak_memory_bytes": 5e8, "energy_wh": 0.12, "watts": 15.0},
     "depths": [
         {"stage": f"layer{n}", "accuracy": 0.5 + 0.1 * n, "ci95": [0.4 + 0.1 * n, 0.55 + 0.1 * n]}
         for n in range(5)
@@ -45,12 +45,45 @@ ADVICE = {
     "learning_curve": [
         {"rows": 100, "accuracy": 0.7, "ci95": [0.6, 0.8]},
         {"rows": 200, "accuracy": 0.8, "ci95": [0.75, 0.85]},
-        {"rows": 400, "accuracy": 0.84, "ci95": [0.78, 0.9], "extrapolated": True},
+    ],
+    "doubled": {"accuracy": 0.84, "ci95": [0.78, 0.9]},
+    "options": [
+        {
+            "plan": "lpft",
+            "at": "end",
+            "cut": "layer4",
+            "accuracy": 0.9,
+            "accuracy_ci95": [0.8, 0.95],
+            "seconds": 11.0,
+            "peak_memory_bytes": 5e8,
+            "fits": True,
+            "chosen": True,
+        },
+        {
+            "plan": "full",
+            "at": "end",
+            "cut": "0",
+            "accuracy": None,
+            "accuracy_ci95": None,
+            "seconds": 900.0,
+            "peak_memory_bytes": None,
+            "fits": False,
+            "chosen": False,
+        },
     ],
     "risks": ["The test pictures are unlike the others."],
-    "table_cell": "large and different",
+    "table_cell": {
+        "data": "large",
+        "domain": "different",
+        "rule": "fine-tune everything",
+        "followed": False,
+    },
 }
-FORECAST = {"expected": {"accuracy": 0.9, "ci95": [0.8, 0.95]}, "came": 0.86, "held": True}
+FORECAST = {
+    "accuracy": {"expected": 0.9, "ci95": [0.8, 0.95], "came": 0.86, "held": True},
+    "seconds": {"predicted": 11.0, "came": 12.25},
+    "peak_memory_bytes": {"predicted": 5e8, "came": 400_000_000},
+}
 AUDIT = {
     "seen": 80,
     "used": 70,

@@ -11,7 +11,7 @@ import pytest
 from regraft.report.charts import clouds, curves, scores
 from regraft.report.figures import short
 from regraft.report.sections import evidence, trust
-from tests.report.made import CURVE, WISE, comparison, material, rows
+from tests.report.made import ADVICE, CURVE, WISE, comparison, material, rows
 
 
 def test_pairs_that_are_mixed_up_most_come_first() -> None:
@@ -170,7 +170,12 @@ def test_depths_come_from_the_advice_or_from_what_was_tried() -> None:
 
 
 def test_a_learning_curve_tells_measured_from_expected() -> None:
-    made = curves.growth(material().report["advice"]["learning_curve"])
+    told = str(evidence.growth(material()))
+    assert "With 400 about 84.0&nbsp;% is expected." in told
+    advice = {key: held for key, held in ADVICE.items() if key != "doubled"}
+    assert "expected" not in str(evidence.growth(material(advice=advice)))
+    points = [*ADVICE["learning_curve"], {"rows": 400, "accuracy": 0.84, "extrapolated": True}]
+    made = curves.growth(points)
     assert made is not None
     assert [row[-1] for row in made.rows] == ["measured", "measured", "expected"]
     assert made.said.endswith("With 400 about 84.0 % is expected.")

@@ -213,8 +213,12 @@ def test_the_plan_and_the_advice_are_in_words() -> None:
     assert "learn for up to 5 epochs at a rate of 0.0003" in plan
     assert "Layer4 is best." in plan
     assert "There are many pictures per class." in advice
-    assert "large and different" in advice
-    assert "11.0 s; it took 12.5 s" in advice
+    assert "large data, different domain: tutorials say to fine-tune everything" in advice
+    assert "the advice differs" in advice
+    assert "900.0 s" in advice
+    assert "too dear" in advice
+    assert "0.12 Wh, if a busy processor takes 15 W" in advice
+    assert "11.0 s; it took 12.2 s" in advice
     assert "Nothing can be learned here" not in advice
     assert "86.0\xa0%: the forecast held" in said("accuracy", made)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from regraft.errors import MissingExtra, OptionError
-from regraft.train.figure import alternative, draw
+from regraft.errors import OptionError
 from regraft.train.wise import ALPHAS, Point, curve, mix, pick
 from tests.nets import small
 
@@ -113,27 +109,3 @@ def test_a_head_that_was_not_solved_before_has_no_way_to_go() -> None:
 
 
 POINTS = [Point(a, 0.9 + a / 20, 0.3 - a * (1.4 - a) / 4) for a in ALPHAS]
-
-
-def test_the_picture_says_in_words_what_it_shows(tmp_path: Path) -> None:
-    picked = pick(POINTS)
-    for name in ("a.svg", "b.svg"):
-        draw(POINTS, picked, tmp_path / name)
-    text = (tmp_path / "a.svg").read_text()
-    assert text == (tmp_path / "b.svg").read_text()
-    found = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
-    assert found is not None
-    assert found[1] == alternative(POINTS, picked)
-    assert f"alpha {picked.alpha:g}: accuracy {picked.accuracy:.3f}" in found[1]
-    assert f"chosen: alpha {picked.alpha:g}, log-loss {picked.log_loss:.3f}" in text
-    assert "validation accuracy" in text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
-
-
-def test_without_matplotlib_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtra, match=r"needs the package matplotlib: .*regraft\[plots\]"):
-        draw(POINTS, POINTS[0], tmp_path / "wise.svg")
-    assert not list(tmp_path.iterdir())
