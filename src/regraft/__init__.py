@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "RegraftError": "regraft.errors",
     "add": "regraft.change",
+    "advise": "regraft.advising.advise",
     "audit": "regraft.auditing",
     "backbone": "regraft.backbones",
     "compare": "regraft.comparing",
@@ -29,6 +30,7 @@ __all__ = [
     "RegraftError",
     "__version__",
     "add",
+    "advise",
     "audit",
     "backbone",
     "compare",

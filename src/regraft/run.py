@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from regraft import choose, plans
+from regraft.advising.advise import every_stage_pipe
 from regraft.advising.follow import (
     SOLVED,
     came_true,
     check_auto,
-    every_stage_pipe,
     follow,
     may_advise,
 )

@@ -11,6 +11,7 @@ from regraft.duration import told
 from regraft.evaluate import Interval
 from regraft.evidence.depths import Depth
 from regraft.evidence.growth import Growth
+from regraft.model import plain
 from regraft.similarity import Similarity
 
 
@@ -88,6 +89,10 @@ class Advice:
 
     def json(self) -> dict[str, Any]:
         """Plain data: the JSON of `regraft advise`."""
+        told: dict[str, Any] = plain(self._told())
+        return told
+
+    def _told(self) -> dict[str, Any]:
         return {
             "data": self.data,
             "rows": self.rows,

@@ -5,20 +5,21 @@ one frozen pass ─► depths, learning curve, likeness, rates of this machine �
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from regraft import plans
 from regraft.advising import rates as measuring
 from regraft.advising.advice import Advice, Option
+from regraft.advising.among import Limits, best_of
 from regraft.advising.cell import cell
 from regraft.advising.decide import LEAST_TRAINED, depth_of, options
 from regraft.advising.evidence import Evidence, gather
 from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
 from regraft.advising.risks import risks
 from regraft.asked import check_geometry, check_options, every_stage
-from regraft.backbones import Backbone
+from regraft.backbones import DEFAULT, Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
@@ -42,6 +43,8 @@ def advise(
     data: str | Path | Dataset,
     backbone: str | Backbone | None = None,
     *,
+    backbones: Sequence[str] = (),
+    within: Limits | None = None,
     test: str | Path | Dataset | None = None,
     size: int | tuple[int, int] | None = None,
     geometry: str = "auto",
@@ -68,6 +71,8 @@ def advise(
     Args:
         data: a folder of class folders, a table, or a `Dataset`.
         backbone: a name, or a `Backbone`; the packaged EfficientNet-Lite0 if None.
+        backbones: names of several to choose from, in the place of `backbone`.
+        within: what the backbone may be: its size, its time for a picture, its licence.
         test, size, geometry, group, near, strict, most_bad, weights, revision, digest, device,
             engine, precision, threads, seed: as for `regraft.fit`.
         budget: seconds that the fit may take; None for no limit.
@@ -85,22 +90,37 @@ def advise(
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
-    net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
-    if geometry not in ("auto", ""):
-        net = net.looking(geometry)
+    pipe_of = every_stage_pipe(device, engine, precision, threads)
+    wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
+    tell = say or (lambda line: None)
 
-    def pipe_of(net: Backbone) -> Pipeline:
+    def load(name: str | Backbone | None) -> Backbone:
+        net = resolve(name, size=size, weights=weights, revision=revision, digest=digest)
+        return net if geometry in ("auto", "") else net.looking(geometry)
+
+    def ask(net: Backbone) -> tuple[Advice, Ready]:
+        return on(
+            found, other, net, wanted, None,
+            budget=budget, watts=watts, again=again, say=tell, progress=progress,
+        )  # fmt: skip
+
+    if not backbones and within is None:
+        return ask(load(backbone))[0]
+    names = list(backbones) or [backbone if isinstance(backbone, str) else DEFAULT]
+    return best_of(names, load, ask, within or Limits(), tell)
+
+
+def every_stage_pipe(
+    device: str, engine: str, precision: str, threads: int | None
+) -> Callable[[Backbone], Pipeline]:
+    """Makes the pipeline of a backbone that gives every stage's pooled output."""
+
+    def made(net: Backbone) -> Pipeline:
         taps = [Tap(net.index(name), True) for name in every_stage(net)]
         return pipeline(
             net, taps, device=device, engine=engine, precision=precision, threads=threads
         )
 
-    wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
-    tell = say or (lambda line: None)
-    made, _ = on(
-        found, other, net, wanted, None, budget=budget, watts=watts, again=again, say=tell,
-        progress=progress,
-    )  # fmt: skip
     return made
 
 
@@ -211,6 +231,11 @@ def reasons(
         return (f"Nothing can be learned here: {seen.learnable.why}",)
     told_all = [f"The head reads {depth}."]
     picked = next(one for one in weighed if one.chosen)
+    if not picked.fits and budget is not None:
+        told_all.append(
+            f"No plan fits a budget of {told(budget)}: the cheapest, {picked.plan}, takes about "
+            f"{told(picked.seconds or 0.0)}."
+        )
     for one in weighed:
         if one is picked:
             continue

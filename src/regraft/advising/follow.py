@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from regraft.advising.advise import on
-from regraft.asked import every_stage
 from regraft.backbones import Backbone
-from regraft.backbones.info import Tap
 from regraft.choose import EARLY
 from regraft.data import Dataset
 from regraft.errors import OptionError
 from regraft.features import Progress
 from regraft.files import sealed, unsealed, write_whole
 from regraft.outcome import Clock
-from regraft.pipeline import Pipeline, pipeline
 from regraft.plans import AUTO, Recipe
 from regraft.prepare import Ready, Wanted
 
@@ -65,20 +62,6 @@ def check_auto(recipe: Recipe | None, settings: Mapping[str, Any] | None) -> Non
 def may_advise(at: str | None) -> bool:
     """Whether there is anything left to advise: not where stages are searched or joined."""
     return at is None or not (at in (AUTO, EARLY) or "+" in at)
-
-
-def every_stage_pipe(
-    device: str, engine: str, precision: str, threads: int | None
-) -> Callable[[Backbone], Pipeline]:
-    """Makes the pipeline of a backbone that gives every stage's pooled output."""
-
-    def made(net: Backbone) -> Pipeline:
-        taps = [Tap(net.index(name), True) for name in every_stage(net)]
-        return pipeline(
-            net, taps, device=device, engine=engine, precision=precision, threads=threads
-        )
-
-    return made
 
 
 def follow(

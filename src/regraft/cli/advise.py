@@ -9,6 +9,7 @@ import typer
 from regraft.cli import options
 from regraft.cli.output import print_json, progress_bar, say, show_warnings
 from regraft.duration import seconds_of
+from regraft.errors import OptionError
 
 NAME = "advise"
 
@@ -16,6 +17,28 @@ NAME = "advise"
 def command(
     data: options.Data,
     backbone: options.Backbone = None,
+    backbones: Annotated[
+        str | None,
+        typer.Option(
+            help="Several to choose from, with commas; 'here' for those whose weights are on this "
+            "machine.",
+            show_default=False,
+        ),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(help="Of the backbone's weights, such as 20MB.", show_default=False),
+    ] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(
+            help="For one picture through the backbone, such as 10ms.", show_default=False
+        ),
+    ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="Of the weights: permissive, or a name like MIT.", show_default=False),
+    ] = None,
     budget: options.Budget = None,
     test: Annotated[
         str | None, typer.Option(help="Labelled data to score on; wins over DATA/test.")
@@ -42,11 +65,17 @@ def command(
     show_warnings()
     limit = None if budget is None else seconds_of(budget)
     from regraft.advising.advise import advise
+    from regraft.advising.among import limits, named
 
+    if backbones and backbone:
+        raise OptionError("--backbones is given in the place of --backbone, not beside it.")
+    asked = max_size or max_latency or license
     with progress_bar("features") as progress:
         advice = advise(
             data,
             backbone,
+            backbones=named(backbones) if backbones else (),
+            within=limits(max_size, max_latency, license) if asked else None,
             test=test,
             size=size,
             geometry=geometry,
