@@ -173,19 +173,14 @@ def is_finished(data: str, more: list[str] | None) -> bool:
     Raises:
         OptionError: one is a run and another is not.
     """
-    paths = [data, *(one for one in more or () if "=" not in one)]
+    paths = [data, *(more or ())]
     kinds = [_is_made(Path(path)) for path in paths]
-    if not kinds[0] and not any(kinds):
-        return False
-    if all(kinds) and len(paths) == 1 + len(more or ()):
-        return True
-    run, other = paths[kinds.index(True)], (more or [""])[0]
-    if not all(kinds):
-        other = paths[kinds.index(False)]
-    raise OptionError(
-        f"{run} is a finished run and '{other}' is none: name finished runs alone, or one DATA "
-        "with KEY=VALUE settings."
-    )
+    if any(kinds) and not all(kinds):
+        raise OptionError(
+            f"{paths[kinds.index(True)]} is a finished run and '{paths[kinds.index(False)]:.60}' "
+            "is none: name finished runs alone, or one DATA with KEY=VALUE settings."
+        )
+    return all(kinds)
 
 
 def _is_made(folder: Path) -> bool:

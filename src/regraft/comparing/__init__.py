@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ __all__ = [
     "score_of",
     "write",
 ]
+PAGE = "report.html"
 #: Of the rows that are not tested on, before any run has told how many there are.
 LEARNED = 0.8
 
@@ -111,7 +111,7 @@ def compare(
         raise OptionError("--weights is one backbone's file; leave it out with several backbones.")
     if budget is not None and not budget > 0:
         raise OptionError(f"budget must be above 0 seconds, got {budget}.")
-    arms = by_cost(arms, str(how.get("at", "end")), how)
+    arms = by_cost(arms, how.get("at") or "end", how)
     place = None if folder is None else Path(folder)
     maker = Maker(data, _listed(data, nets[0], how), place, how | {"say": say}, progress, watch)
     work = _Work(maker, arms, range(seed, seed + seeds), budget, say or (lambda line: None))
@@ -133,12 +133,15 @@ def _listed(data: Any, net: Net, how: Mapping[str, Any]) -> list[Dataset]:
 
 
 def write(made: Comparison, folder: Path) -> None:
-    """Write `comparison.json`, and `report.html` beside it where it can be drawn."""
+    """Write `report.html` and then `comparison.json`: where that is, all is done.
+
+    Without the package that draws there is no page.
+    """
+    from regraft.report import comparison_html
+
     held = made.json()
-    draw = getattr(import_module("regraft.report"), "comparison_html", None)
     with suppress(MissingExtra):
-        if draw is not None:
-            write_whole(folder / "report.html", draw(held))
+        write_whole(folder / PAGE, comparison_html(held))
     write_whole(folder / FILE, json.dumps(held, indent=1, allow_nan=False).encode())
 
 
