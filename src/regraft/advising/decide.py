@@ -27,7 +27,7 @@ TIE = 0.5
 LIKE, UNLIKE = "like the source", "unlike"
 #: What a test part that differs costs, and how unsure that is, per unit of proxy A-distance: beyond
 #: `SHIFTED`, and below it. And what any other draw of pictures adds, in shares of 1.
-SHIFT_FALL, SHIFT_SD, DRIFT_SD, OTHER_SD = 0.12, 0.11, 0.05, 0.015
+SHIFT_FALL, SHIFT_SD, DRIFT_SD, OTHER_SD = 0.12, 0.11, 0.05, 0.02
 #: Rows to learn from up to which training gained nothing over a solved head at the same stage, the
 #: share of its errors that training mends at twenty times as many, and how unsure that is.
 LEAST_TRAINED, MENDED, GAIN_SD = 100, 0.2, 0.02
