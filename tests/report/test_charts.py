@@ -94,6 +94,7 @@ def test_over_fitting_says_when_and_what_was_not_tried_yet() -> None:
     assert trust.began(CURVE, WISE["curve"][0]["log_loss"]) == 4
     assert "Over-fitting began in epoch 4" in told
     assert "augment=flip" in told
+    assert "Train for 3 epochs, so that the rate falls sooner: epochs=3." in told
     again = str(trust.overfitting(replace(made, settings='augment = "flip"\n' + made.settings)))
     assert "augment=flip" not in again
 

@@ -100,7 +100,10 @@ def advice(material: Material) -> Html | None:
     if told_.get("plan"):
         said.append(paragraph("Advised: ", tag("b", told_["plan"]), f"{where}{cut}."))
     said.append(bullets(map(text, told_.get("reasons") or [])))
-    rows = [*_expected(told_, material.report), *_similar(told_.get("similarity"))]
+    rows = [
+        *_expected(told_, material.report),
+        *_similar(told_.get("similarity"), told_.get("reasons") or []),
+    ]
     if told_.get("table_cell"):
         rows.append(("tutorials' table", _cell(told_["table_cell"])))
     said += [_facts(rows)] if rows else []
@@ -161,12 +164,12 @@ def _expected(told_: dict[str, Any], report: dict[str, Any]) -> list[tuple[Any, 
     return rows
 
 
-def _similar(likeness: dict[str, Any] | None) -> list[tuple[Any, Any]]:
+def _similar(likeness: dict[str, Any] | None, said: list[str]) -> list[tuple[Any, Any]]:
     if not likeness or not likeness.get("verdict"):
         return []
     score = likeness.get("score")
     told_ = str(likeness["verdict"]) + (f" ({score:.2f} of 1)" if score is not None else "")
-    why = f": {likeness['why']}" if likeness.get("why") else ""
+    why = f": {likeness['why']}" if likeness.get("why") and likeness["why"] not in said else ""
     rows: list[tuple[Any, Any]] = [("likeness to the source", told_ + why)]
     stages = [one for one in likeness.get("per_stage") or [] if isinstance(one, dict)]
     if stages:

@@ -51,7 +51,7 @@ def overfitting(material: Material) -> Html | None:
         paragraph(_verdict(curve, before, onset, training), kind="warning" if onset else "fine")
     ]
     if onset:
-        said += [tag("h3", "What to do"), bullets(map(text, _mend(settings_of(material))))]
+        said += [tag("h3", "What to do"), bullets(map(text, _mend(settings_of(material), onset)))]
     return beside(curves.training(curve, before, onset), *said)
 
 
@@ -120,11 +120,14 @@ def _verdict(
     )
 
 
-def _mend(settings: dict[str, Any]) -> list[str]:
+def _mend(settings: dict[str, Any], onset: int) -> list[str]:
     """What helps against it that was not done yet, the cheapest first."""
     phases = settings.get("phases") or settings.get("phase") or []
     trained = [one for one in phases if not one.get("solve")]
-    said = ["Train for fewer epochs, or at a smaller rate: epochs=1, lr=1e-4."]
+    said = ["Train at a smaller rate: lr=1e-4."]
+    if onset > 1 and len(trained) == 1:
+        fewer = count(onset - 1, "epoch")
+        said.insert(0, f"Train for {fewer}, so that the rate falls sooner: epochs={onset - 1}.")
     if not settings.get("augment"):
         said.append("Show each picture in several versions: augment=flip views=4.")
     if any(one.get("cut") != "end" for one in trained):
