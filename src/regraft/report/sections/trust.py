@@ -12,7 +12,7 @@ from regraft.report.material import Material
 from regraft.report.sections.plan import settings_of
 
 #: A validation loss that is higher by less than this share of the best is no worse.
-LEVEL = 0.01
+LEVEL = 0.03
 
 
 def calibration(material: Material) -> Html | None:
