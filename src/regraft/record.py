@@ -6,6 +6,7 @@ tried.json     every stage and head that was tried
 trained.json   every file that it learned from (these are never scored) or was scored on
 sums.*         what a ridge head needs to know of its rows, so that they can come and go
 log.txt        the same for people
+report.html    the same to look at
 bundle/        what one ships
 """
 

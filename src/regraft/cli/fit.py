@@ -14,7 +14,7 @@ from regraft.cli import options
 from regraft.cli.live import watching
 from regraft.cli.output import percent, print_json, say, show_warnings
 from regraft.cli.unfinished import beside, command_digest, next_folder, unfinished
-from regraft.duration import seconds_of
+from regraft.duration import seconds_of, told
 from regraft.errors import OptionError
 from regraft.plans import AUTO
 from regraft.plans.setting import settings_of
@@ -365,4 +365,18 @@ def show(report: dict[str, Any]) -> None:
     print(
         f"cost        {seconds['total']:.1f} s ({laps}), {rate}, cache {cache['state']}, {memory}"
     )
+    if forecast := report.get("forecast"):
+        print(f"forecast    {_came_true(forecast)}")
     print(f"bundle      {report['bundle']}")
+    print(f"report      {report['run']}/report.html")
+
+
+def _came_true(forecast: dict[str, Any]) -> str:
+    """What was forecast, beside what came."""
+    accuracy, seconds = forecast["accuracy"], forecast["seconds"]
+    cost = f"about {told(seconds['predicted'])}, and it took {told(seconds['came'])}"
+    if accuracy["held"] is None:
+        return cost
+    low, high = accuracy["ci95"]
+    came = "came true" if accuracy["held"] else "did not come true"
+    return f"{percent(low)} to {percent(high)} on the test images {came}; {cost}"
