@@ -173,6 +173,7 @@ def test_what_is_refused(how: dict, said: str, data: Path) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_table_and_going_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +201,7 @@ def test_the_table_and_going_on(
     assert {arm["plan"] for arm in found["arms"]} == {"probe", "full"}
 
 
+@pytest.mark.slow
 def test_backbones_are_compared_and_share_the_splits(data: Path, tmp_path: Path) -> None:
     other = regraft.backbone("test_resnet", weights="random", size=32)
     how = {"plans": ["probe", "early"], "seeds": 1, "geometry": "crop", "near": False}

@@ -136,6 +136,7 @@ def test_a_run_that_was_changed_is_compared(runs: Path, tmp_path: Path) -> None:
     assert ridge.gap is not None
 
 
+@pytest.mark.slow
 def test_a_comparison_again(runs: Path, tmp_path: Path) -> None:
     how = HOW | {"plans": ["probe", "early"], "seeds": 2}
     net = how.pop("backbone")
