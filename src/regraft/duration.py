@@ -19,7 +19,8 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     """The seconds of a span such as '90s', '10m', '1h', '1h30m' or '2.5h'; '90' is 90 seconds.
 
     Args:
-        text: units from long to short, each once: d, h, m or min, s; spaces and capitals do not matter.
+        text: units from long to short, each once: d, h, m or min, s; spaces and capitals do not
+            matter.
         option: what to call it in the error.
 
     Raises:
