@@ -19,6 +19,7 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the how-tos speak of."""
     write_folder(tmp_path / "photos", 6)
+    write_folder(tmp_path / "source", 4)
     for number, kind in enumerate(("checks", "dots", "stripes")):
         for folder in ("new", f"more/{kind}"):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)

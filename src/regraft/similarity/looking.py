@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -21,6 +22,8 @@ from regraft.similarity.distance import Layer, by_stage
 from regraft.similarity.saying import Classified, by_classifier, by_statistics, unknown
 
 BATCH = 8
+#: Of a map, about so many places are looked at.
+MOST_PLACES = 1024
 
 
 def look(
@@ -139,7 +142,7 @@ def _watching(
     seen: dict[nn.Module, list[NDArray[np.float64]]] = {}
 
     def note(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        x = given[0]
+        x = _few_places(given[0])
         # (B, C, ...) to (B, C, positions); tokens may come joined to the batch
         x = x.flatten(2) if x.ndim > 2 else x.reshape(rows, -1, x.shape[1]).mT
         # torch.var_mean takes ten times as long as these two
@@ -153,6 +156,14 @@ def _watching(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _few_places(x: torch.Tensor) -> torch.Tensor:
+    """Large maps (B, C, H, W) on a grid: reading all of them takes longer than the convolutions."""
+    if x.ndim != 4:
+        return x
+    step = math.ceil(math.sqrt(x.shape[2] * x.shape[3] / MOST_PLACES))
+    return x[:, :, ::step, ::step]
 
 
 def _classified(net: Backbone, end: NDArray[np.float32]) -> Classified | None:
