@@ -20,7 +20,6 @@ from safetensors.numpy import load_file, save_file
 import regraft
 from regraft.backbones import Backbone, backbone
 from regraft.bundle import BACKBONE, CHECKSUMS, CONFIG, TUNED, pretty
-from regraft.card import card
 from regraft.errors import BackboneError, BundleError, RegraftError
 from tests.nets import small
 from tests.pictures import write_folder
@@ -211,23 +210,6 @@ def test_a_network_trained_from_nothing_is_all_in_the_bundle(net: Backbone, tmp_
     tensors = regraft.load(folder, backbone=net).backbone.stages.tensors()
     assert all(torch.equal(t, tensors[n]) for n, t in random.stages.tensors().items())
     assert "stages from `stem` up" in (folder / "README.md").read_text()
-
-
-def test_the_card_says_what_was_trained() -> None:
-    text = (TRAINED / "tuned" / "README.md").read_text()
-    for told in (
-        "trained further; licence of the weights before: Apache-2.0",
-        "stages from `blocks.6.0` up (`blocks.6.0`, `bn2`)",
-        "12,928 of 3,371,008 parameters, by the plan `finetune`",
-        "Weights before: blake2b `0f614576",
-        "base_model_relation: finetune",
-    ):
-        assert told in text
-    config = json.loads((TRAINED / "tuned" / CONFIG).read_text())
-    metrics = json.loads((TRAINED / "tuned" / "metrics.json").read_text())
-    assert card(config, metrics) == text
-    del config["plan"]
-    assert "parameters, before this model was made" in card(config, metrics)
 
 
 # -- what is not believed ------------------------------------------------------------------------
