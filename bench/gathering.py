@@ -48,7 +48,7 @@ def seen(case, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 def read(row: dict[str, Any], net: Backbone) -> Evidence:
     """The evidence of a line."""
-    held = dict(row["seen"])
+    held = {name: value for name, value in row["seen"].items() if name != "head_seconds"}
     growth = dict(held["growth"])
     growth["points"] = tuple(Point(**point) for point in growth["points"])
     held["growth"] = Growth(**growth)

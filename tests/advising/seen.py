@@ -42,6 +42,5 @@ def seen(accuracies: list[float], **more: Any) -> Evidence:
         learnable=CAN,
         similarity=Similarity("like the source", 0.9, "BatchNorm statistics", "They are alike."),
         shift=0.1,
-        head_seconds=0.5,
     )
     return replace(held, **more)

@@ -15,7 +15,7 @@ from regraft.advising.advice import Advice, Option
 from regraft.advising.among import Limits, best_of
 from regraft.advising.cell import cell
 from regraft.advising.decide import LEAST_TRAINED, depth_of, options
-from regraft.advising.evidence import Evidence, gather
+from regraft.advising.evidence import Evidence, gather, head_seconds
 from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
 from regraft.advising.risks import risks
 from regraft.asked import check_geometry, check_options, every_stage
@@ -30,7 +30,7 @@ from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.outcome import Clock
 from regraft.peak import resident
-from regraft.pipeline import Pipeline, pipeline
+from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.plans.places import cut_of
 from regraft.prepare import Ready, Wanted, prepare
 
@@ -170,7 +170,7 @@ def advised(
     seen = gather(ready, net, seed, clock.lap)
     depth, why_depth = depth_of(seen) if at is None else asked_depth(seen, net, at)
     place = net.index(depth.stage)
-    costs = forecasts(ready, seen, place, watts=watts, again=again)
+    costs = forecasts(ready, seen, place, seed=seed, watts=watts, again=again)
     clock.lap("rates")
     weighed = options(seen, depth, costs, budget)
     picked = next(one for one in weighed if one.chosen)
@@ -203,10 +203,12 @@ def asked_depth(seen: Evidence, net: Backbone, at: str) -> tuple[Depth, str]:
 
 
 def forecasts(
-    ready: Ready, seen: Evidence, at: int, *, watts: float, again: bool
+    ready: Ready, seen: Evidence, at: int, *, seed: int, watts: float, again: bool
 ) -> dict[str, Forecast]:
     """What each plan that is worth weighing would cost, by its name."""
-    found = {"probe": solved(seen.head_seconds, resident(), watts)}
+    tap = tap_name(Tap(at, True))
+    head = head_seconds(ready.parts, tap, seed)
+    found = {"probe": solved(head, resident(), watts)}
     val = round(plans.Recipe().val * seen.rows)
     if seen.rows < LEAST_TRAINED or seen.hopeless or val < 2:
         return found
@@ -217,9 +219,7 @@ def forecasts(
     for name in TRAINED:
         planned = plans.planned(name)
         phases = planned.resolved(ready.pipe.backbone, at)
-        found[name] = trained(
-            phases, planned.recipe, seen.info, rows, held, seen.head_seconds, watts
-        )
+        found[name] = trained(phases, planned.recipe, seen.info, rows, held, head, watts)
     return found
 
 

@@ -12,16 +12,21 @@ from numpy.typing import NDArray
 from regraft import similarity
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
+from regraft.choose import choose
 from regraft.evidence.depths import Depth, depths, ties
 from regraft.evidence.growth import Growth, growth
 from regraft.evidence.learnable import Learnable, learnable
 from regraft.features import LOOK
+from regraft.heads.folds import thinned
+from regraft.heads.rows import take
 from regraft.parts import HELD_OUT, Parts, numbers
 from regraft.pipeline import tap_name
 from regraft.prepare import Ready
 from regraft.similarity import Similarity
 from regraft.similarity.both import a_distance
 
+#: Rows that solving a head is timed on.
+TIMED = 400
 #: Stages at which training and test pictures are compared, and rows of each that are looked at.
 DEPTHS, MOST = 6, 128
 #: Rows of a part below which it is not compared.
@@ -45,7 +50,6 @@ class Evidence:
         similarity: to what the backbone was trained on.
         shift: proxy A-distance of the pictures to learn from and those to test on, 0 (alike) to 2,
             without their labels; None where the test part was held out of the same pictures.
-        head_seconds: that judging all depths took.
     """
 
     info: BackboneInfo
@@ -58,7 +62,6 @@ class Evidence:
     learnable: Learnable
     similarity: Similarity
     shift: float | None
-    head_seconds: float
 
     @property
     def hopeless(self) -> bool:
@@ -104,9 +107,7 @@ def gather(ready: Ready, net: Backbone, seed: int, lap: Lap) -> Evidence:
     rows = {
         stage.name: parts.train.rows[tap_name(Tap(stage.index, True))] for stage in net.info.stages
     }
-    start = time.perf_counter()
     worth = depths(rows, labels, count, seed=seed, groups=parts.groups)
-    spent = time.perf_counter() - start
     found = Evidence(
         info=net.info,
         counts=_counts(parts, labels),
@@ -118,7 +119,6 @@ def gather(ready: Ready, net: Backbone, seed: int, lap: Lap) -> Evidence:
         learnable=learnable(rows, labels, count, seed=seed, groups=parts.groups),
         similarity=Similarity("unknown", None, "none", ""),
         shift=shift(parts, seed),
-        head_seconds=spent,
     )
     more = growth(rows[found.best.stage], labels, count, seed=seed, groups=parts.groups)
     lap("evidence")
@@ -128,6 +128,23 @@ def gather(ready: Ready, net: Backbone, seed: int, lap: Lap) -> Evidence:
     )
     lap("similarity")
     return Evidence(**{**vars(found), "growth": more, "similarity": like})
+
+
+def head_seconds(parts: Parts, tap: str, seed: int) -> float:
+    """How long choosing and solving a head on one stage takes, timed on some of the rows.
+
+    Args:
+        parts: of the data.
+        tap: the name of the stage's rows.
+        seed: of whatever is drawn.
+    """
+    labels = numbers(parts.train, parts.classes)
+    some = thinned(labels, TIMED, seed=seed, groups=parts.groups)
+    rows = {tap: take(parts.train.rows[tap], some)}
+    groups = None if parts.groups is None else parts.groups[some]
+    start = time.perf_counter()
+    choose(rows, labels[some], len(parts.classes), at=tap, seed=seed, groups=groups)
+    return (time.perf_counter() - start) * len(labels) / len(some)
 
 
 def shift(parts: Parts, seed: int) -> float | None:

@@ -19,8 +19,8 @@ RUN_SHARE = 0.85
 #: Batches that a training measures before it begins, per memory format, and formats.
 TRIALS, FORMATS = 3, 2
 ALPHAS = 11
-#: What a fit does besides: files, parts, scores.
-BESIDES = 0.5
+#: Seconds that a fit takes besides: files, parts, scores.
+BESIDES = 0.15
 #: Bytes per number that is trained: it, its gradient, two moments, the best so far.
 TRAINED_BYTES = 4 * 5
 #: Watts of a busy processor, where nothing else is stated: a laptop's or a server's core.
