@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("regraft")
 
-FORMAT = 1  # raised whenever the same pictures may get another answer
+FORMAT = 2  # raised whenever the same pictures may get another answer
 MOST, LEAST = 64, 16
 #: Floating point operations that a sample may take: seconds on two cores.
 WORK = 3e11

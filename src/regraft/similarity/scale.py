@@ -7,12 +7,12 @@ import numpy as np
 LIKE, SOMEWHAT, UNLIKE, UNKNOWN = "like the source", "somewhat unlike", "unlike", "unknown"
 VERDICTS = (LIKE, SOMEWHAT, UNLIKE, UNKNOWN)
 
-#: Distance at which the score is a half, and how steep it is there: least absolute error against the
-#: sixteen judgements `MEANT` of `bench/similarity.py` (0.03 of a score) with ImageNet's
+#: Distance at which the score is a half, and how steep it is there: least absolute error (0.03 of
+#: a score) against the sixteen judgements `MEANT` of `bench/similarity.py`, with ImageNet's
 #: EfficientNet-Lite0. Photos of its source's kind lie at 0.02, grey ones at 0.04, steel at 0.14.
 HALF, STEEP = 0.07, 2.0
-#: The same for the share of `both.frechet_share` (`--source`): ants and bees lie at 0.02 from others
-#: of their folder, flowers at 0.17, grey ones at 0.30, CIFAR-10 at 0.45, steel at 0.54.
+#: The same for the share of `both.frechet_share` (`--source`): ants and bees lie at 0.02 from
+#: others of their folder, flowers at 0.17, grey ones at 0.30, CIFAR-10 at 0.45, steel at 0.54.
 HALF_SHARE, STEEP_SHARE = 0.3, 2.0
 #: Mean entropy of the source's classifier from which on all sets and versions were `UNLIKE` by
 #: their statistics, and up to which all were `LIKE`; between lie sets of every kind.
