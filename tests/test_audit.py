@@ -205,7 +205,9 @@ def test_what_is_tested_on_joins_nothing_and_moves_no_limit(tmp_path: Path) -> N
     np.testing.assert_array_equal(groups[0][:32], groups[1][:32])
     assert len(set(groups[0][:32].tolist())) == 16
     heads = [
-        regraft.fit(tmp_path / "data", small(), test=tmp_path / name, head="ridge").model.head
+        regraft.fit(
+            tmp_path / "data", small(), test=tmp_path / name, head="ridge", plan="probe"
+        ).model.head
         for name in ("plain", "odd")
     ]
     for name, array in heads[0].arrays().items():

@@ -50,21 +50,21 @@ def whole(net: Backbone) -> Backbone:
 
 def test_what_a_crop_cuts_away_is_found_and_said(long: Path, net: Backbone) -> None:
     said: list[str] = []
-    run = regraft.fit(long, net, head="ridge", say=said.append)
+    run = regraft.fit(long, net, head="ridge", plan="probe", say=said.append)
     geometry = run.report["geometry"]
     assert geometry["name"] in ("squash", "pad")
     assert [t["geometry"] for t in geometry["tried"]] == ["crop", "squash", "pad"]
     assert [t["chosen"] for t in geometry["tried"]].count(True) == 1
     assert geometry["why"] in said
     assert "instead of 'crop'" in geometry["why"]
-    cropped = regraft.fit(long, net, head="ridge", geometry="crop").report
+    cropped = regraft.fit(long, net, head="ridge", plan="probe", geometry="crop").report
     assert cropped["geometry"]["name"] == "crop"
     assert cropped["geometry"]["tried"] == []
     assert run.report["test"]["accuracy"] > cropped["test"]["accuracy"] + 0.3
 
 
 def test_the_bundle_looks_as_the_run_did(long: Path, net: Backbone, tmp_path: Path) -> None:
-    run = regraft.fit(long, net, head="ridge").save(tmp_path / "run")
+    run = regraft.fit(long, net, head="ridge", plan="probe").save(tmp_path / "run")
     model = regraft.load(tmp_path / "run", backbone=net)
     assert model.backbone.input.geometry == run.report["geometry"]["name"]
     found = model.predict(long / "red")
@@ -73,8 +73,8 @@ def test_the_bundle_looks_as_the_run_did(long: Path, net: Backbone, tmp_path: Pa
 
 
 def test_a_resolved_geometry_gives_the_same_model(long: Path, net: Backbone) -> None:
-    auto = regraft.fit(long, net, head="ridge")
-    again = regraft.fit(long, net, head="ridge", geometry=auto.settings["geometry"])
+    auto = regraft.fit(long, net, head="ridge", plan="probe")
+    again = regraft.fit(long, net, head="ridge", plan="probe", geometry=auto.settings["geometry"])
     for name, array in auto.model.head.arrays().items():
         np.testing.assert_array_equal(array, again.model.head.arrays()[name])
     assert auto.report["test"] == again.report["test"]
@@ -126,7 +126,7 @@ def test_rows_to_test_on_have_no_say(long: Path, net: Backbone, monkeypatch) -> 
         return real(examples, pipe, progress)
 
     monkeypatch.setattr(geometry, "compute", compute)
-    run = regraft.fit(long, net, head="ridge")
+    run = regraft.fit(long, net, head="ridge", plan="probe")
     test = {row.id for row in run.ledger.part("test")}
     assert len(test) > 8
     assert looked
@@ -156,7 +156,7 @@ def test_large_groups_may_leave_one_class_to_compare_on(
     monkeypatch.setattr(geometry, "MOST_COMPARED", 100)
     small_groups = {f"a{number}": 25 for number in range(6)}
     data = strips(tmp_path / "data", {"a": small_groups, "b": {"b0": 150}})
-    found = regraft.fit(data, net, head="ridge", group=r"[ab]\d").report["geometry"]
+    found = regraft.fit(data, net, head="ridge", plan="probe", group=r"[ab]\d").report["geometry"]
     assert found["name"] == "crop"
     assert "too few" in found["why"]
 
@@ -171,6 +171,6 @@ def test_many_copies_of_one_picture(
         for label in ("a", "b"):
             copyfile(data / "a" / "x-000.png", data / label / f"{number}.png")
     (data / "b" / "x-000.png").unlink()
-    report = regraft.fit(data, net, head="ridge").report
+    report = regraft.fit(data, net, head="ridge", plan="probe").report
     assert "too few" in report["geometry"]["why"]
     assert report["validation"]["n"] == 0

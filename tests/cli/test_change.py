@@ -25,7 +25,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
                 folder / f"n{number}.png"
             )
     made = Shell(home)
-    made("fit", "data", "--head", "ridge", "--out", "first")
+    made("fit", "data", "--plan", "probe", "--head", "ridge", "--out", "first")
     made("predict", "first", "new")
     return made
 
@@ -70,7 +70,7 @@ def test_remove_says_what_went_and_proves_it(shell: Shell, run: Path) -> None:
 
 
 def test_merge_makes_a_new_run(shell: Shell, run: Path) -> None:
-    shell("fit", "new", "--head", "ridge", "--out", "second")
+    shell("fit", "new", "--plan", "probe", "--head", "ridge", "--out", "second")
     report = shell.json("merge", "run", "second", "--out", "both")
     assert report["run"] == "both"
     assert set(report["classes"]) == {"checks", "dots", "stripes", "waves"}

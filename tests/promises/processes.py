@@ -15,11 +15,20 @@ import os, sys, regraft
 data, out = sys.argv[1:]
 run = regraft.fit(
     data, "test_efficientnet", weights="random", size=32, precision="f32", threads=1, head="ridge",
-    seed=int(os.environ.get("SEED", 0)),
+    plan="probe", seed=int(os.environ.get("SEED", 0)),
 )
 run.save(out)
 """
-COMMAND = ("--backbone", "test_efficientnet", "--weights", "random", "--size", "32")
+COMMAND = (
+    "--plan",
+    "probe",
+    "--backbone",
+    "test_efficientnet",
+    "--weights",
+    "random",
+    "--size",
+    "32",
+)
 
 
 def environment(cache: Path, **more: str) -> dict[str, str]:

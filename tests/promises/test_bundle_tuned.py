@@ -65,7 +65,7 @@ def top_of(net: Backbone, *stages: str) -> dict[str, torch.Tensor]:
 
 def fitted(data: Path, net: Backbone) -> regraft.Model:
     """A head on a backbone that was tuned, with a plan that says so."""
-    run = regraft.fit(data, net, head="ridge", precision="f32")
+    run = regraft.fit(data, net, head="ridge", plan="probe", precision="f32")
     return replace(run.model, plan=PLAN)
 
 

@@ -33,7 +33,7 @@ def net() -> Backbone:
 def home(tmp_path: Path, net: Backbone, own_cache: Path) -> Path:
     """A run with its data and a copy of the cache beside it."""
     data = write_folder(tmp_path / "data", 5)
-    regraft.fit(data, net, head="ridge").save(tmp_path / "first")
+    regraft.fit(data, net, head="ridge", plan="probe").save(tmp_path / "first")
     write_folder(tmp_path / "more", 7)
     regraft.load(tmp_path / "first", backbone=net).predict(tmp_path / "more")
     shutil.copytree(own_cache / "activations", tmp_path / "activations")

@@ -181,7 +181,7 @@ def test_a_record_of_another_release_is_not_believed(own_cache: Path, net) -> No
 
 
 def test_what_was_cached_equals_what_is_computed_anew(data: Path, net, own_cache: Path) -> None:
-    run = regraft.fit(data, net, head="ridge")
+    run = regraft.fit(data, net, head="ridge", plan="probe")
     picture("dots", 99).save(data / "dots" / "new.png")
     mixed = run.predict(data)
     shutil.rmtree(own_cache)

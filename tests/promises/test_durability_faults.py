@@ -41,7 +41,7 @@ def net():
 def run(tmp_path_factory: pytest.TempPathFactory, data: Path, net):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(tmp_path_factory.mktemp("faults-cache")))
-        return regraft.fit(data, net, head="ridge")
+        return regraft.fit(data, net, head="ridge", plan="probe")
 
 
 def tree(folder: Path) -> dict[str, str]:

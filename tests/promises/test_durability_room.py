@@ -28,7 +28,7 @@ from regraft.errors import RegraftError
 home, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 net = small()
-run = regraft.fit(home / "data", net, head="ridge")  # with the cache of the test
+run = regraft.fit(home / "data", net, head="ridge", plan="probe")  # with the cache of the test
 said = []
 
 def attempt(what, job):
@@ -105,7 +105,7 @@ import regraft
 from regraft.errors import RegraftError
 from tests.nets import small
 home = Path(sys.argv[1])
-run = regraft.fit(home / "data", small(), head="ridge")
+run = regraft.fit(home / "data", small(), head="ridge", plan="probe")
 disk = home / "disk"
 room = os.statvfs(disk)
 (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize - 8192))

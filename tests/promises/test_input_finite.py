@@ -119,7 +119,7 @@ def white(path: Path) -> Path:
 def test_a_network_that_gives_no_number_costs_that_picture(tmp_path: Path) -> None:
     data, net = write_folder(tmp_path / "data", 6), broken_net()
     white(data / "dots" / "white.png")
-    run = regraft.fit(data, net, head="ridge")
+    run = regraft.fit(data, net, head="ridge", plan="probe")
     skipped = [(s["file"], s["reason"]) for s in run.report["audit"]["skipped"]]
     assert [name for name, _ in skipped] == ["dots/white.png"]
     assert "not a finite number" in skipped[0][1]

@@ -53,7 +53,7 @@ def test_numbers_as_names_keep_their_place(tmp_path: Path, net) -> None:
     data = folders(tmp_path / "data", range(12), 4)
     test = folders(tmp_path / "test", range(12), 3, seed=50)
     shutil.rmtree(test / "5")  # a class in the middle is not tested
-    run = regraft.fit(data, net, test=test, head="ridge").save(tmp_path / "run")
+    run = regraft.fit(data, net, test=test, head="ridge", plan="probe").save(tmp_path / "run")
     order = sorted(map(str, range(12)))
     assert run.report["classes"] == order
     config = json.loads((tmp_path / "run" / "bundle" / "config.json").read_text())
@@ -74,7 +74,7 @@ def test_a_class_that_was_emptied_moves_no_other(tmp_path: Path, net) -> None:
         path.unlink()
     for path in (data / "7").iterdir():  # every file of it is bad
         path.write_bytes(b"no picture")
-    run = regraft.fit(data, net, head="ridge")
+    run = regraft.fit(data, net, head="ridge", plan="probe")
     assert run.report["classes"] == sorted(set(map(str, range(12))) - {"3", "7"})
     named = {one["file"] for one in run.report["audit"]["skipped"]}
     assert named == {"3/", *(f"7/{n}.png" for n in range(4))}
@@ -99,7 +99,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_any_label_comes_back_byte_for_byte(odd: Path, tmp_path: Path, net) -> None:
-    run = regraft.fit(odd / "labels.csv", net, head="ridge").save(tmp_path / "run")
+    run = regraft.fit(odd / "labels.csv", net, head="ridge", plan="probe").save(tmp_path / "run")
     assert [c.encode() for c in run.report["classes"]] == sorted(c.encode() for c in ODD)
     same = regraft.load(tmp_path / "run" / "bundle", backbone=net)
     assert same.classes == run.model.classes

@@ -66,7 +66,7 @@ def test_every_way_to_the_features_sees_the_same(pictures, own_cache, tmp_path, 
     assert np.array_equal(by_name(tmp_path / "cli.parquet", names), embedded)
 
     forget(own_cache)
-    run = regraft.fit(data, test=data_of(tmp_path, paths[0]), head="ridge", **BY_NAME,
+    run = regraft.fit(data, test=data_of(tmp_path, paths[0]), head="ridge", plan="probe", **BY_NAME,
                       geometry="crop").save(tmp_path / "run")  # fmt: skip
     sums = run.sums().moments  # of the rows as fit's own pass saw them
     wide, second = embedded.astype(np.float64), np.array(labels) == "b"
