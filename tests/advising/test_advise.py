@@ -196,3 +196,17 @@ def test_the_best_of_several_backbones_within_limits(
     ).backbone.startswith(small_one)
     with pytest.raises(OptionError, match="no backbone is within the limits"):
         regraft.advise(data, backbones=names[:2], weights="random", within=Limits(size=1))
+
+
+def test_labels_of_the_test_part_change_nothing(tmp_path: Path, net: Backbone) -> None:
+    data = write_folder(tmp_path / "data", 10, parts=("train", "test"))
+    first = regraft.advise(data, net).json()
+    checks, dots = data / "test" / "checks", data / "test" / "dots"
+    for path in [*checks.iterdir(), *dots.iterdir()]:
+        path.rename(path.with_name(f"{path.parent.name}-{path.name}"))
+    checks.rename(data / "test" / "other")
+    dots.rename(checks)
+    (data / "test" / "other").rename(dots)
+    second = regraft.advise(data, net).json()
+    for name in ("plan", "at", "cut", "expected", "depths", "learning_curve", "learnable"):
+        assert first[name] == second[name]
