@@ -81,6 +81,13 @@ def test_an_arm_is_ended_once_its_epochs_show_that_it_does_not_fit() -> None:
     with pytest.raises(OverBudget) as over:
         tight.epoch(event(2, 5.0, 10.0))
     assert over.value.seconds == pytest.approx(110.0, abs=5.0)
+    # An epoch of the head alone says nothing of one of the stages; other arms may.
+    phases = ((3, 0.001), (2, 10.0))
+    Guarded(100.0, None, None, phases).epoch(event(1, 1.0, 2.0))
+    Guarded(100.0, None, None, phases, 3.0).epoch(event(1, 1.0, 2.0))
+    with pytest.raises(OverBudget) as over:
+        Guarded(100.0, None, None, phases, 6.0).epoch(event(1, 1.0, 2.0))
+    assert over.value.seconds == pytest.approx(2 + 2 * 10 * 6, abs=5.0)
     free = Guarded(None, None, None, ((3, 1.0),))
     free.epoch(event(1, 1e9, 1e9))
 

@@ -212,7 +212,9 @@ class _Work:
             return
         self.say(f"plan {arm.name}, seed {seed}")
         try:
-            self._note(arm, self.maker.make(arm, seed, left))
+            rate = self.pace.rate(arm)
+            per_row = None if rate is None else rate * self._rows()
+            self._note(arm, self.maker.make(arm, seed, left, per_row))
         except OverBudget as over:
             self._leave(arm, seed, over.seconds)
         except RegraftError as problem:

@@ -19,6 +19,8 @@ from regraft.features import Progress
 Watch = Callable[[dict[str, Any]], None]
 #: Images of a pass, and seconds, after which its rate is believed.
 ENOUGH, ENOUGH_SECONDS = 8, 2.0
+#: An epoch tells of one with up to so many times its work.
+TELLING = 20
 
 
 class OverBudget(Exception):
@@ -75,12 +77,16 @@ class Pace:
         if not arm.trains:
             solved = [one.seconds for one in others if not one.work]
             return statistics.fmean(solved) if solved else None
-        trained = [one for one in others if one.work and one.work_seconds]
-        if not trained:
+        rate = self.rate(arm)
+        if rate is None:
             return None
-        besides = statistics.fmean(max(one.seconds - one.work_seconds, 0.0) for one in trained)
-        rate = sum(one.work_seconds for one in trained) / sum(one.work for one in trained)
+        besides = statistics.fmean(max(one.seconds - one.work_seconds, 0.0) for one in others)
         return besides + rate * arm.work * rows
+
+    def rate(self, arm: Wanted) -> float | None:
+        """Seconds per multiply-add of training, from others than this arm; None without any."""
+        work = [(one.work_seconds, one.work) for one in self._others(arm) if one.work_seconds]
+        return sum(s for s, _ in work) / sum(w for _, w in work) if work else None
 
     def _others(self, arm: Wanted) -> list[Scored]:
         """Runs on the same backbone, or on any if there are none that train as this arm does."""
@@ -103,6 +109,8 @@ class Guarded:
         progress: the caller's.
         watch: the caller's.
         phases: see `Wanted.phases`.
+        rate: seconds that all rows take per multiply-add of one row, as other arms had it; None
+            if unknown.
         seconds: that its epochs took so far.
         work: of these epochs, per row.
         start: when it began, of `time.perf_counter`.
@@ -114,6 +122,7 @@ class Guarded:
     progress: Progress | None
     watch: Watch | None
     phases: Sequence[tuple[int, float]] = ()
+    rate: float | None = None
     seconds: float = 0.0
     work: float = 0.0
     start: float = field(default_factory=time.perf_counter)
@@ -148,8 +157,11 @@ class Guarded:
         work = self.phases[phase][1]
         self.seconds += event["seconds"]
         self.work += work
-        coming = event["left_seconds"]
-        coming += sum(e * event["seconds"] * each / work for e, each in self.phases[phase + 1 :])
+        later = self.phases[phase + 1 :]
+        # A head's epoch is too short to tell how long one of the stages will take.
+        telling = work * TELLING >= max((each for _, each in later), default=0.0)
+        rate = event["seconds"] / work if telling else self.rate or 0.0
+        coming = event["left_seconds"] + sum(epochs * each * rate for epochs, each in later)
         self._judge(time.perf_counter() - self.start + coming)
 
     def _judge(self, seconds: float) -> None:

@@ -76,13 +76,16 @@ class Maker:
         home = self.home(arm, seed)
         return 0.0 if home is None else Attempts(_beside(home, BEGUN)).earlier()[1]
 
-    def make(self, arm: Wanted, seed: int, left: float | None) -> Made:
+    def make(
+        self, arm: Wanted, seed: int, left: float | None = None, rate: float | None = None
+    ) -> Made:
         """A run with its scores.
 
         Args:
             arm: which.
             seed: of the split and everything random.
-            left: seconds that it may take.
+            left: seconds that it may take; None for no end.
+            rate: see `Guarded`.
 
         Raises:
             OverBudget: it would take longer; what it has so far is kept to go on from.
@@ -92,7 +95,7 @@ class Maker:
         unfinished = None if home is None else _beside(home, UNFINISHED)
         begun = Attempts(None if home is None else _beside(home, BEGUN))
         begun.begin()
-        guard = Guarded(left, self.progress, self.watch, arm.phases)
+        guard = Guarded(left, self.progress, self.watch, arm.phases, rate)
 
         def epoch(event: dict[str, Any]) -> None:
             begun.note()
