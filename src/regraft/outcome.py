@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from regraft.choose import Choice
 from regraft.data import Dataset
 from regraft.model import Model
 from regraft.parts import Parts
+from regraft.peak import whole
 from regraft.prepare import Ready
 from regraft.training import Training
 
@@ -129,7 +129,7 @@ def report(outcome: Outcome, clock: Clock) -> dict[str, Any]:
         "engine": outcome.model.features["engine"],
         "seconds": seconds,
         "images_per_second": round(rate, 1),
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": whole(),
         "cache": features.counts.json(),
     }
 
@@ -149,13 +149,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(held) for held in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held so far, in bytes; 0 where nobody counts it."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
