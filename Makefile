@@ -20,11 +20,11 @@ endif
 demo: $(READY)  ## adapt the packaged backbone to scanned digits, then predict some
 	$(BIN)/python examples/digits.py
 
-test: $(READY)  ## the suite without the long ones
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY)  ## the suite without the long ones, a file at a time on each of two processors
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: $(READY)  ## the long ones alone
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: $(READY)  ## lint, format, types, import layers
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ def main() -> None:
         for _ in range(2):
             environment = dict(os.environ, REGRAFT_CACHE=f"{home}/cache")
             command = [sys.executable, "-m", "regraft", "fit", f"{home}/photos", "--json"]
+            command += ["--plan", "probe"]
             done = subprocess.run(
                 command, cwd=home, env=environment, capture_output=True, text=True, check=True
             )

@@ -61,7 +61,7 @@ def tiles(source: Path, folder: Path) -> Path:
 def by_geometry(name: str, data: Path) -> None:
     """One line per geometry: leave-one-out and test scores."""
     for geometry in GEOMETRIES:
-        report = regraft.fit(data, head="ridge", geometry=geometry).report
+        report = regraft.fit(data, plan="probe", head="ridge", geometry=geometry).report
         held, test = report["validation"], report["test"]
         low, high = test["accuracy_ci95"]
         print(
@@ -73,7 +73,7 @@ def by_geometry(name: str, data: Path) -> None:
 def by_group(name: str, data: Path, pattern: str) -> None:
     """One line per way to divide: a held-out fifth and cross-validation."""
     for group in (None, pattern):
-        how = {"head": "ridge", "geometry": "crop", "group": group}
+        how = {"plan": "probe", "head": "ridge", "geometry": "crop", "group": group}
         test = regraft.fit(data, **how).report["test"]
         crossed = regraft.fit(data, folds="5x3", **how).report["cross_validation"]
         low, high = crossed["accuracy_ci95"]
