@@ -334,7 +334,7 @@ def test_help_imports_nothing_heavy(shell: Shell) -> None:
 def test_interrupt_exits_with_130_and_keeps_the_work(shell: Shell) -> None:
     write_folder(shell.home / "many", 120)
     command = [sys.executable, "-m", "regraft", "fit", "many", "--out", "stopped"]
-    command += ["--geometry", "crop"]
+    command += ["--plan", "probe", "--geometry", "crop"]
     process = subprocess.Popen(
         command,
         cwd=shell.home,
@@ -355,5 +355,5 @@ def test_interrupt_exits_with_130_and_keeps_the_work(shell: Shell) -> None:
     assert "interrupted" in said
     assert "Traceback" not in said
     assert not (shell.home / "stopped").exists()
-    report = shell.json("fit", "many", "--out", "stopped", "--geometry", "crop")
+    report = shell.json("fit", "many", "--out", "stopped", "--plan", "probe", "--geometry", "crop")
     assert report["cache"]["hits"] + report["cache"]["misses"] == 360
