@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, net):
     data = write_folder(tmp_path_factory.mktemp("bundle") / "data", 5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(tmp_path_factory.mktemp("bundle-cache")))
-        return regraft.fit(data, net)
+        return regraft.fit(data, net, plan="probe")
 
 
 @pytest.fixture

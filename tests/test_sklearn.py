@@ -68,8 +68,8 @@ def test_labels_of_any_type_come_back_as_they_went_in(labels: np.ndarray) -> Non
 def test_pictures_give_what_fit_and_predict_give(photos, net, tmp_path: Path) -> None:
     paths, labels = photos
     made = TransferClassifier(net, head="ridge").fit(paths, labels)
-    run = regraft.fit([*zip(paths.tolist(), labels.tolist(), strict=True)], net, head="ridge",
-                      test=_test_part(tmp_path))  # fmt: skip
+    pairs = [*zip(paths.tolist(), labels.tolist(), strict=True)]
+    run = regraft.fit(pairs, net, plan="probe", head="ridge", test=_test_part(tmp_path))
     told = run.predict(list(map(Path, paths)))
     ours = made.predict_proba(paths)
     assert list(made.classes_) == list(CLASSES) == list(run.model.classes)
