@@ -95,6 +95,7 @@ def test_a_bundle(standalone: bool, error: int, run, net, tmp_path: Path) -> Non
     assert regraft.load(new, backbone=net).classes == run.model.classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_run_folder(error: int, run, tmp_path: Path) -> None:
     home = tmp_path / "disk"
