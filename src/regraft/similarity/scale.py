@@ -7,9 +7,10 @@ import numpy as np
 LIKE, SOMEWHAT, UNLIKE, UNKNOWN = "like the source", "somewhat unlike", "unlike", "unknown"
 VERDICTS = (LIKE, SOMEWHAT, UNLIKE, UNKNOWN)
 
-#: Distance at which the score is a half, and how steep it is there: 0.034 of a score from the
-#: sixteen judgements `MEANT` of `bench/similarity.py` with ImageNet's EfficientNet-Lite0, on average,
-#: where the best of all values (0.075 and 2.25) are 0.032 from them. Photos of its source's kind lie at 0.02, grey ones at 0.04, steel at 0.14.
+#: Distance at which the score is a half, and how steep it is there: on average 0.034 of a score
+#: from the sixteen judgements `MEANT` of `bench/similarity.py` with ImageNet's EfficientNet-Lite0,
+#: where the best of all values (0.075 and 2.25) come to 0.032. Photos like its source's lie at
+#: 0.02, grey ones at 0.04, steel at 0.14.
 HALF, STEEP = 0.07, 2.0
 #: The same for the share of `both.frechet_share` (`--source`): ants and bees lie at 0.02 from
 #: others of their folder, flowers at 0.17, grey ones at 0.30, CIFAR-10 at 0.45, steel at 0.54.
