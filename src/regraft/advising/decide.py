@@ -32,7 +32,7 @@ SHIFT_FALL, SHIFT_SD, DRIFT_SD, OTHER_SD = 0.12, 0.11, 0.05, 0.02
 #: share of its errors that training mends at twenty times as many, and how unsure that is.
 LEAST_TRAINED, MENDED, GAIN_SD = 100, 0.2, 0.02
 #: Points of accuracy for which the dearer of two plans is worth its time.
-WORTH = 0.005
+WORTH = 0.01
 
 
 @dataclass(frozen=True)
