@@ -25,6 +25,8 @@ from regraft.pipeline import Pipeline, pipeline
 from regraft.prepare import Wanted, prepare
 from regraft.similarity import Similarity
 
+KEPT = ("counts", "test", "depths", "growth", "learnable", "similarity", "shift")
+
 
 def seen(case, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """A case's line."""
@@ -48,14 +50,13 @@ def seen(case, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 def read(row: dict[str, Any], net: Backbone) -> Evidence:
     """The evidence of a line."""
-    held = {name: value for name, value in row["seen"].items() if name != "head_seconds"}
+    held = {name: row["seen"][name] for name in KEPT}
     growth = dict(held["growth"])
     growth["points"] = tuple(Point(**point) for point in growth["points"])
     held["growth"] = Growth(**growth)
     held["learnable"] = Learnable(**held["learnable"])
     held["similarity"] = Similarity.from_json(held["similarity"])
     held["depths"] = tuple(Depth(**depth) for depth in held["depths"])
-    held["ties"] = tuple(held["ties"])
     return Evidence(info=net.info, **held)
 
 

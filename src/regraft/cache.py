@@ -48,8 +48,8 @@ SHARE_OF_DISK = 0.9
 #: Rows of this size and more are copied one by one, smaller ones together.
 LARGE_ROW_BYTES = 16 * 1024
 #: All that regraft keeps in the cache folder; nothing else in there is ever touched.
-FOLDERS = ("activations", "backbones", "precision", "similarity", "trunks")
-RECORDS = ("backbones", "precision", "similarity")
+FOLDERS = ("activations", "backbones", "precision", "rates", "similarity", "trunks")
+RECORDS = ("backbones", "precision", "rates", "similarity")
 
 
 class Shelf:

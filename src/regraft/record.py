@@ -12,6 +12,7 @@ bundle/        what one ships
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Sequence
@@ -291,3 +292,21 @@ def _changed(change: dict[str, Any]) -> str:
     """One line on one change."""
     told = f"{change['kind']}: {change['rows']} rows to learn from, {change['test']} to test on"
     return " ".join([told + ".", *change["notes"]])
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report in a run folder.
+
+    Raises:
+        BundleError: it is not what was written.
+    """
+    path = folder / REPORT
+    try:
+        held = json.loads(path.read_bytes())
+        if not isinstance(held, dict):
+            raise ValueError("it is no table")
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BundleError(
+            f"{path} is not what 'regraft fit' wrote ({reason(problem)}); fit again."
+        ) from problem
+    return held

@@ -13,10 +13,9 @@ from typing import Any
 
 from regraft import choose, plans
 from regraft.advising.advise import every_stage_pipe
+from regraft.advising.decide import PROBE
 from regraft.advising.follow import (
-    SOLVED,
     came_true,
-    check_auto,
     follow,
     may_advise,
 )
@@ -199,10 +198,9 @@ def fit(
     check_geometry(geometry)
     dealt = None if folds is None else parse(folds)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
-    if plan == AUTO:
-        check_auto(recipe, settings)
-    planned = plans.planned(SOLVED if plan == AUTO else plan, recipe, settings)
-    if log and planned.trains:
+    plans.check_auto(plan, recipe, settings, budget)
+    planned = plans.planned(PROBE if plan == AUTO else plan, recipe, settings)
+    if log and (planned.trains or plan == AUTO):
         check_log(log)
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
@@ -251,8 +249,9 @@ def fit(
     if followed:
         geometry = followed.geometry
     wanted = Wanted(
-        pipe_of, names, geometry, seed, hold_out, strict, most_bad, near, quiet=followed is not None
-    )
+        pipe_of, names, geometry, seed, hold_out, strict, most_bad, near,
+        quiet=bool(followed and followed.ready),
+    )  # fmt: skip
     if followed and followed.ready and not training:
         ready = followed.ready
     else:

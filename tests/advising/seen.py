@@ -34,10 +34,8 @@ def seen(accuracies: list[float], **more: Any) -> Evidence:
     held = Evidence(
         info=INFO,
         counts={"a": 100, "b": 100},
-        kinds=200,
         test=100,
         depths=depths,
-        ties=(),
         growth=Growth((), None, None, "Twice as many may reach more."),
         learnable=CAN,
         similarity=Similarity("like the source", 0.9, "BatchNorm statistics", "They are alike."),

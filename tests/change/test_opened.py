@@ -58,7 +58,7 @@ def test_folders_that_are_no_runs(tmp_path: Path, net: Backbone) -> None:
     digests = [row.digest for row in ledger.read(run / "trained.json").learned]
     changed("trained.json", json.dumps(digests).encode(), "made by an older regraft")
     changed("trained.json", None, r"trained\.json, the list of the run's rows, is gone")
-    changed("report.json", b"{", r"report\.json is not what was written .*; fit the data again")
+    changed("report.json", b"{", r"report\.json is not what 'regraft fit' wrote .*; fit again")
     changed("trained.json", b"{}", r"trained\.json must be the list of rows")
     known = ledger.read(run / "trained.json")
     first = next(row for row in known.learned if row.label == "dots")

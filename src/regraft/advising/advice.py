@@ -65,6 +65,7 @@ class Advice:
         seconds: that the advice took, by part.
         rows: to learn from.
         data: what it is about.
+        backbones: what was measured of each that was weighed; empty where one was named.
     """
 
     learnable: bool | None

@@ -14,7 +14,7 @@ from regraft.advising import rates as measuring
 from regraft.advising.advice import Advice, Option
 from regraft.advising.among import Limits, best_of
 from regraft.advising.cell import cell
-from regraft.advising.decide import LEAST_TRAINED, depth_of, options
+from regraft.advising.decide import LEAST_TRAINED, PROBE, depth_of, options
 from regraft.advising.evidence import Evidence, gather, head_seconds
 from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
 from regraft.advising.risks import risks
@@ -25,6 +25,7 @@ from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.duration import told
+from regraft.errors import OptionError
 from regraft.evidence.depths import Depth
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
@@ -85,6 +86,8 @@ def advise(
     Raises:
         RegraftError: in one sentence, if any of it cannot be used.
     """
+    if backbones and backbone is not None:
+        raise OptionError("--backbones is given in the place of --backbone, not beside it.")
     check_options("auto", "all", seed, 0.0, most_bad)
     check_geometry(geometry)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
@@ -94,8 +97,14 @@ def advise(
     wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
     tell = say or (lambda line: None)
 
-    def load(name: str | Backbone | None) -> Backbone:
-        net = resolve(name, size=size, weights=weights, revision=revision, digest=digest)
+    def load(name: str) -> Backbone:
+        net = resolve(
+            name if backbones else backbone,
+            size=size,
+            weights=weights,
+            revision=revision,
+            digest=digest,
+        )
         return net if geometry in ("auto", "") else net.looking(geometry)
 
     def ask(net: Backbone) -> tuple[Advice, Ready]:
@@ -105,8 +114,9 @@ def advise(
         )  # fmt: skip
 
     if not backbones and within is None:
-        return ask(load(backbone))[0]
-    names = list(backbones) or [backbone if isinstance(backbone, str) else DEFAULT]
+        return ask(load(""))[0]
+    own = backbone.info.name if isinstance(backbone, Backbone) else backbone or DEFAULT
+    names = list(backbones) or [own]
     return best_of(names, load, ask, within or Limits(), tell)
 
 
@@ -175,7 +185,6 @@ def advised(
     weighed = options(seen, depth, costs, budget)
     picked = next(one for one in weighed if one.chosen)
     early = picked.at != seen.last.stage
-    trains = picked.plan != "probe"
     return Advice(
         learnable=None if not seen.learnable.enough else seen.learnable.learnable,
         plan=picked.plan,
@@ -189,7 +198,7 @@ def advised(
         predicted=costs[picked.plan],
         depths=seen.depths,
         growth=seen.growth,
-        risks=risks(seen, ready.audit, net.info.licence, trains=trains),
+        risks=risks(seen, ready.audit, net.info.licence),
         cell=cell(seen.per_class, seen.similarity.verdict, picked.plan, early),
         options=tuple(weighed),
         rows=seen.rows,
@@ -208,14 +217,15 @@ def forecasts(
     """What each plan that is worth weighing would cost, by its name."""
     tap = tap_name(Tap(at, True))
     head = head_seconds(ready.parts, tap, seed)
-    found = {"probe": solved(head, resident(), watts)}
-    val = round(plans.Recipe().val * seen.rows)
-    if seen.rows < LEAST_TRAINED or seen.hopeless or val < 2:
+    found = {PROBE: solved(head, resident(), watts)}
+    if seen.rows < LEAST_TRAINED or seen.hopeless:
         return found
     cuts = [cut_of("auto", seen.info.stages, at, None)]
     held = None if again else measuring.known(ready.pipe, at, cuts)
     held = held or measuring.measure(ready.pipe, ready.parts.train, at, cuts)
-    rows = Rows(seen.rows - val, val, seen.test)
+    given = len(ready.parts.val.examples)
+    held_out = 0 if given else round(plans.Recipe().val * seen.rows)
+    rows = Rows(seen.rows - held_out, given or held_out, seen.test)
     for name in TRAINED:
         planned = plans.planned(name)
         phases = planned.resolved(ready.pipe.backbone, at)

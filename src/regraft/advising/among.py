@@ -173,7 +173,9 @@ def best_of(
         found[name] = advice
     if not found:
         why = "; ".join(f"{row['backbone']}: {row['why_not']}" for row in rows)
-        raise OptionError(f"no backbone is within the limits ({why:.400}); name others, or less.")
+        raise OptionError(
+            f"no backbone is within the limits ({why:.400}); name others, or loosen the limits."
+        )
     return replace(_best(found, rows), backbones=tuple(rows))
 
 

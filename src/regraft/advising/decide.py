@@ -24,12 +24,16 @@ from regraft.plans.places import cut_of
 MEASURES = (("accuracy", 1.0), ("log_loss", -1.0), ("knn", 1.0), ("log_me", 1.0))
 #: Mean ranks nearer than this are a tie, which likeness to the source breaks.
 TIE = 0.5
+#: The plan that trains nothing.
+PROBE = "probe"
 LIKE, UNLIKE = "like the source", "unlike"
+#: These figures were set by hand on the cases of bench/cases.py, at one or two draws of each.
 #: What a test part that differs costs, and how unsure that is, per unit of proxy A-distance: beyond
 #: `SHIFTED`, and below it. And what any other draw of pictures adds, in shares of 1.
 SHIFT_FALL, SHIFT_SD, DRIFT_SD, OTHER_SD = 0.12, 0.11, 0.05, 0.02
-#: Rows to learn from up to which training gained nothing over a solved head at the same stage, the
-#: share of its errors that training mends at twenty times as many, and how unsure that is.
+#: Of 16 fits. Rows to learn from up to which training gained nothing over a solved head at the
+#: same stage, the share of its errors that training mends at twenty times as many, and how unsure
+#: that is.
 LEAST_TRAINED, MENDED, GAIN_SD = 100, 0.2, 0.02
 #: Points of accuracy for which the dearer of two plans is worth its time.
 WORTH = 0.01
@@ -138,9 +142,9 @@ def options(
     names = [stage.name for stage in seen.info.stages]
     at = names.index(depth.stage)
     for plan, cost in costs.items():
-        more = None if plan == "probe" else gain(seen, depth)
+        more = None if plan == PROBE else gain(seen, depth)
         held = expected(seen, depth, more)
-        cut = "" if plan == "probe" else names[cut_of("auto", seen.info.stages, at, None)]
+        cut = "" if plan == PROBE else names[cut_of("auto", seen.info.stages, at, None)]
         found.append(
             Option(
                 plan=plan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from regraft import similarity
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
 from regraft.choose import choose
-from regraft.evidence.depths import Depth, depths, ties
+from regraft.evidence.depths import Depth, depths
 from regraft.evidence.growth import Growth, growth
 from regraft.evidence.learnable import Learnable, learnable
 from regraft.features import LOOK
 from regraft.heads.folds import thinned
-from regraft.heads.rows import take
+from regraft.heads.rows import Rows, take
 from regraft.parts import HELD_OUT, Parts, numbers
 from regraft.pipeline import tap_name
 from regraft.prepare import Ready
@@ -41,10 +41,8 @@ class Evidence:
     Attributes:
         info: of the backbone.
         counts: rows to learn from of each class.
-        kinds: rows that differ: groups, or rows where none belong together.
         test: rows to score.
         depths: the worth of each stage, early to late.
-        ties: stages that are not worse than the best by more than noise.
         growth: of the best stage.
         learnable: whether anything can be learned.
         similarity: to what the backbone was trained on.
@@ -54,10 +52,8 @@ class Evidence:
 
     info: BackboneInfo
     counts: dict[str, int]
-    kinds: int
     test: int
     depths: tuple[Depth, ...]
-    ties: tuple[str, ...]
     growth: Growth
     learnable: Learnable
     similarity: Similarity
@@ -83,14 +79,14 @@ class Evidence:
         """The last stage."""
         return self.depths[-1]
 
-    @property
-    def best(self) -> Depth:
-        """The stage whose head has the least log-loss, the later one of equals.
 
-        The last one where none could answer.
-        """
-        known = [depth for depth in reversed(self.depths) if depth.log_loss is not None]
-        return min(known, key=lambda depth: depth.log_loss or 0.0) if known else self.last
+def best(depths: Sequence[Depth]) -> Depth:
+    """The stage whose head has the least log-loss, the later one of equals.
+
+    The last one where none could answer.
+    """
+    known = [depth for depth in reversed(depths) if depth.log_loss is not None]
+    return min(known, key=lambda depth: depth.log_loss or 0.0) if known else depths[-1]
 
 
 def gather(ready: Ready, net: Backbone, seed: int, lap: Lap) -> Evidence:
@@ -108,26 +104,25 @@ def gather(ready: Ready, net: Backbone, seed: int, lap: Lap) -> Evidence:
         stage.name: parts.train.rows[tap_name(Tap(stage.index, True))] for stage in net.info.stages
     }
     worth = depths(rows, labels, count, seed=seed, groups=parts.groups)
-    found = Evidence(
-        info=net.info,
-        counts=_counts(parts, labels),
-        kinds=len(labels) if parts.groups is None else len(np.unique(parts.groups)),
-        test=len(parts.test.examples),
-        depths=worth,
-        ties=ties(worth),
-        growth=Growth((), None, None, ""),
-        learnable=learnable(rows, labels, count, seed=seed, groups=parts.groups),
-        similarity=Similarity("unknown", None, "none", ""),
-        shift=shift(parts, seed),
-    )
-    more = growth(rows[found.best.stage], labels, count, seed=seed, groups=parts.groups)
+    can = learnable(rows, labels, count, seed=seed, groups=parts.groups)
+    more = growth(rows[best(worth).stage], labels, count, seed=seed, groups=parts.groups)
+    moved = shift(parts, seed)
     lap("evidence")
     end = np.asarray(rows[net.info.stages[-1].name][:])
     like = similarity.measure(
         net, parts.train.examples, end, parts.train.digests, threads=ready.pipe.threads
     )
     lap("similarity")
-    return Evidence(**{**vars(found), "growth": more, "similarity": like})
+    return Evidence(
+        info=net.info,
+        counts=_counts(parts, labels),
+        test=len(parts.test.examples),
+        depths=worth,
+        growth=more,
+        learnable=can,
+        similarity=like,
+        shift=moved,
+    )
 
 
 def head_seconds(parts: Parts, tap: str, seed: int) -> float:
@@ -159,13 +154,15 @@ def shift(parts: Parts, seed: int) -> float | None:
     sides = (parts.train, parts.test)
     found = []
     for name in (names[i] for i in picked):
-        mine, other = (_some(np.asarray(side.rows[name][:], np.float64), seed) for side in sides)
+        mine, other = (_some(side.rows[name], seed) for side in sides)
         found.append(a_distance(mine, other))
     return round(float(np.mean(found)), 3)
 
 
-def _some(rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    return rows[np.random.default_rng(seed).permutation(len(rows))[:MOST]]
+def _some(rows: Rows, seed: int) -> NDArray[np.float64]:
+    """At most `MOST` of the rows, in an order of their own, so that no class comes first."""
+    order = np.random.default_rng(seed).permutation(len(rows))[:MOST]
+    return np.asarray(take(rows, order), np.float64)
 
 
 def _counts(parts: Parts, labels: NDArray[np.int64]) -> dict[str, int]:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regraft.advising.advise import on
+from regraft.advising.decide import PROBE
 from regraft.backbones import Backbone
 from regraft.choose import EARLY
 from regraft.data import Dataset
-from regraft.errors import OptionError
 from regraft.features import Progress
 from regraft.files import sealed, unsealed, write_whole
 from regraft.outcome import Clock
-from regraft.plans import AUTO, Recipe
 from regraft.prepare import Ready, Wanted
+from regraft.train.started import ADVICE
 
-SOLVED = "probe"
-#: Beside the checkpoints of a training that was advised: the same command takes the same advice.
-FILE = "advice.json"
+#: As the stage to read: one is searched, so that there is nothing to advise.
+SEARCH = "auto"
 
 
 @dataclass(frozen=True)
@@ -45,23 +43,9 @@ class Followed:
     seconds: float = 0.0
 
 
-def check_auto(recipe: Recipe | None, settings: Mapping[str, Any] | None) -> None:
-    """Refuse settings of a plan where the plan is still to be chosen.
-
-    Raises:
-        OptionError: there are some.
-    """
-    if settings or recipe is not None:
-        name = next(iter(settings)) if settings else "recipe"
-        raise OptionError(
-            f"{name} is a setting of a plan that trains: name one, e.g. --plan lpft; with --plan "
-            "auto the advice decides."
-        )
-
-
 def may_advise(at: str | None) -> bool:
     """Whether there is anything left to advise: not where stages are searched or joined."""
-    return at is None or not (at in (AUTO, EARLY) or "+" in at)
+    return at is None or not (at in (SEARCH, EARLY) or "+" in at)
 
 
 def follow(
@@ -91,7 +75,7 @@ def follow(
         say: called with one line per finding.
         progress: called with (images done, images in all).
     """
-    if unfinished is not None and (held := _read(unfinished / FILE)) is not None:
+    if unfinished is not None and (held := _read(unfinished / ADVICE)) is not None:
         say(f"advised before: plan {held['plan']}, head at {held['at']}")
         return Followed(held["plan"], held["at"], held["geometry"], held["advice"], None)
     advice, ready = on(
@@ -102,9 +86,9 @@ def follow(
         say(reason)
     if advice.learnable is False:
         say("nothing can be learned here, by this measure; the run is made all the same")
-    if unfinished is not None and advice.plan != SOLVED:
+    if unfinished is not None and advice.plan != PROBE:
         kept = {"plan": advice.plan, "at": advice.at, "geometry": ready.geometry.name}
-        write_whole(unfinished / FILE, sealed(kept | {"advice": told}))
+        write_whole(unfinished / ADVICE, sealed(kept | {"advice": told}))
     spent = clock.seconds()["total"]
     return Followed(advice.plan, advice.at, ready.geometry.name, told, ready, spent)
 
@@ -112,7 +96,7 @@ def follow(
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         held = unsealed(path.read_bytes())
-    except (OSError, ValueError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
     return held if isinstance(held, dict) and "plan" in held else None
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from regraft.advising.rates import Rates
+from regraft.advising.rates import Above, Rates
 from regraft.backbones.info import BackboneInfo
 from regraft.plans import Phase, Recipe
 
-#: Early stopping ends a phase before its last epoch: share that ran, of those that have patience.
-#: The mean over the fits of bench/arms.py.
-RUN_SHARE = 0.85
+#: Early stopping ends a phase before its last epoch: share that ran, of phases with patience; the
+#: mean over 16 fits of bench/arms.py.
+RUN_SHARE = 0.8
 #: Batches that a training measures before it begins, per memory format, and formats.
 TRIALS, FORMATS = 3, 2
 ALPHAS = 11
@@ -117,10 +117,8 @@ def trained(
     return Forecast(round(seconds, 2), memory, round(seconds * rates.threads * 0.9, 2), watts)
 
 
-def at_cut(rates: Rates, info: BackboneInfo, cut: int) -> Any:
+def at_cut(rates: Rates, info: BackboneInfo, cut: int) -> Above:
     """The rates at a cut: as measured, or between (or beyond) those that were by multiply-adds."""
-    from regraft.advising.rates import Above
-
     if cut in rates.above:
         return rates.above[cut]
     work = {held: flops(info, held) for held in rates.above}

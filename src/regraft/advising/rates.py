@@ -125,9 +125,8 @@ def measure(pipe: Pipeline, rows: Features, at: int, cuts: Sequence[int]) -> Rat
     outputs = list(session.run(iter(pictures))) if session else []
     run = (clock() - start) / max(len(pictures), 1)
     start = clock()
-    stages = pipe.backbone.stages
+    pipe.backbone.network()  # loads torch and the weights
     loaded = clock() - start
-    assert len(stages)
     names = [name for name in wide.names if name != flow_name(0)]
     above = {}
     for cut in sorted(cuts, reverse=True):

@@ -16,14 +16,13 @@ SHIFTED = 0.9
 FEW_TEST = 50
 
 
-def risks(seen: Evidence, audit: Audit, licence: str, *, trains: bool) -> tuple[str, ...]:
+def risks(seen: Evidence, audit: Audit, licence: str) -> tuple[str, ...]:
     """What could go wrong with these data and this backbone.
 
     Args:
         seen: what was measured.
         audit: what is wrong with the data.
         licence: of the backbone's weights, '' if unknown.
-        trains: whether the advised plan trains stages.
     """
     found = []
     if not seen.learnable.learnable:
@@ -70,8 +69,6 @@ def risks(seen: Evidence, audit: Audit, licence: str, *, trains: bool) -> tuple[
             "The pictures are unlike what the backbone was trained on: cross-validation cannot see "
             "what a shift between your training pictures and later ones would do."
         )
-    if trains and seen.rows < 100:
-        found.append("Training on so few pictures over-fits easily: watch the gap in the report.")
     if not licence:
         found.append("The licence of the backbone's weights is unknown: ask before you ship them.")
     return tuple(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from regraft.change.purge import finish
 from regraft.choose import rows_at
 from regraft.errors import BundleError, DataError, EngineError, OptionError
 from regraft.features import Features
-from regraft.files import digest_of, reason, restore
+from regraft.files import digest_of, restore
 from regraft.heads import HEADS
 from regraft.heads import sums as sums_files
 from regraft.heads.rows import Rows
@@ -31,7 +30,7 @@ from regraft.heads.sums import Sums
 from regraft.ledger import Ledger
 from regraft.model import Model, load, taps
 from regraft.pipeline import Pipeline, key_of, pipeline, tap_name
-from regraft.record import BUNDLE, REPORT, SETTINGS, resolved
+from regraft.record import BUNDLE, SETTINGS, read_report, resolved
 from regraft.run import Run
 
 PATIENCE = 2.0  # seconds to wait for another change of the same run
@@ -183,7 +182,7 @@ def open_run(
         _exact(folder, model, to)
     settings = resolved(folder / SETTINGS)
     kept = sums_files.read(folder) if model.head.name == "ridge" else None
-    opened = Opened(folder, model, settings, _report(folder / REPORT), rows, kept)
+    opened = Opened(folder, model, settings, read_report(folder), rows, kept)
     _agree(opened)
     return opened
 
@@ -223,18 +222,6 @@ def folder_of(run: str | Path | Run) -> Path:
     if run.folder is None:
         raise OptionError("the run was not saved; save it to a folder first.")
     return run.folder
-
-
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        held = json.loads(path.read_bytes())
-        if not isinstance(held, dict):
-            raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError) as problem:
-        raise BundleError(
-            f"{path} is not what was written ({reason(problem)}); fit the data again."
-        ) from problem
-    return held
 
 
 def _agree(run: Opened) -> None:

@@ -9,7 +9,6 @@ import typer
 from regraft.cli import options
 from regraft.cli.output import print_json, progress_bar, say, show_warnings
 from regraft.duration import seconds_of
-from regraft.errors import OptionError
 
 NAME = "advise"
 
@@ -67,8 +66,6 @@ def command(
     from regraft.advising.advise import advise
     from regraft.advising.among import limits, named
 
-    if backbones and backbone:
-        raise OptionError("--backbones is given in the place of --backbone, not beside it.")
     asked = max_size or max_latency or license
     with progress_bar("features") as progress:
         advice = advise(

@@ -226,16 +226,9 @@ def _plan(plan: str, changes: dict[str, str], budget: str | None) -> dict[str, A
     Raises:
         OptionError: a plan that there is not, or settings or a budget that do not fit it.
     """
+    plans.check_auto(plan, None, changes, budget)
     if plan != AUTO:
-        if budget is not None:
-            raise OptionError("--budget is for --plan auto, where the advice keeps to it.")
         return {"plan": plans.planned(plan, None, changes)}
-    if changes:
-        name = next(iter(changes))
-        raise OptionError(
-            f"{name} is a setting of a plan that trains: name one, e.g. --plan lpft; with --plan "
-            "auto the advice decides."
-        )
     return {"plan": AUTO, "budget": None if budget is None else seconds_of(budget)}
 
 

@@ -16,7 +16,7 @@ from regraft.errors import OptionError, RegraftError
 from regraft.train import started
 
 ENDING = ".unfinished"
-COMMAND, ADVICE = "command.json", "advice.json"
+COMMAND = "command.json"
 
 
 def beside(folder: Path) -> Path:
@@ -128,7 +128,7 @@ def unfinished(folder: Path, command: str) -> Iterator[Path]:
         except (RegraftError, KeyboardInterrupt) as problem:
             kept = {path.name for path in left.iterdir()}
             stopped = isinstance(problem, KeyboardInterrupt)
-            if kept <= {COMMAND, ADVICE} | (set() if stopped else {started.FILE}):
+            if kept <= {COMMAND, started.ADVICE} | (set() if stopped else {started.FILE}):
                 shutil.rmtree(left, ignore_errors=True)
             raise
         shutil.rmtree(left, ignore_errors=True)

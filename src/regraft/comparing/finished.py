@@ -14,7 +14,7 @@ from typing import Any
 
 from regraft import peak
 from regraft.comparing.arms import FILE, Comparison, Made, Scored
-from regraft.comparing.known import Known, check_same, is_run, open_known, read_report, read_rows
+from regraft.comparing.known import Known, check_same, is_run, open_known, read_rows
 from regraft.comparing.making import (
     RECORD,
     asked_more,
@@ -31,7 +31,7 @@ from regraft.errors import BundleError, DataError, OptionError
 from regraft.evaluate import evaluate
 from regraft.features import compute
 from regraft.ledger import COPY, TEST, TRAIN, VAL, Ledger
-from regraft.record import BUNDLE
+from regraft.record import BUNDLE, read_report
 from regraft.training import Answers
 
 #: Names that an error tells of many.

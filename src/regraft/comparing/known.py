@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,12 +16,12 @@ from regraft.backbones.resolve import resolve
 from regraft.data import Dataset, Example
 from regraft.errors import BundleError, DataError
 from regraft.features import Features, compute
-from regraft.files import reason, restore
+from regraft.files import restore
 from regraft.flows import Flows, flows, widened
 from regraft.ledger import Ledger, Row
 from regraft.model import Model, load, taps
 from regraft.pipeline import Pipeline, pipeline
-from regraft.record import BUNDLE, REPORT, SETTINGS, resolved
+from regraft.record import BUNDLE, REPORT, SETTINGS, read_report, resolved
 from regraft.run import Run
 
 
@@ -203,21 +202,3 @@ def read_rows(folder: Path) -> Ledger:
             f"({ledger.FILE}), so it cannot be compared; fit the data again."
         )
     return rows
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """The report in a run folder.
-
-    Raises:
-        BundleError: it is not what was written.
-    """
-    path = folder / REPORT
-    try:
-        held = json.loads(path.read_bytes())
-        if not isinstance(held, dict):
-            raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError) as problem:
-        raise BundleError(
-            f"{path} is not what 'regraft fit' wrote ({reason(problem)}); fit again."
-        ) from problem
-    return held

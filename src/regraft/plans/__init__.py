@@ -18,10 +18,10 @@ from regraft.plans.named import (
     scratch,
 )
 from regraft.plans.phase import Phase
-from regraft.plans.planned import Planned, planned
+from regraft.plans.planned import Planned, check_auto, planned
 from regraft.plans.recipe import Recipe
 from regraft.plans.resolve import resolve
 
-__all__ = ["AUTO", "PLANS", "Phase", "Planned", "Recipe", "planned", "resolve"]
+__all__ = ["AUTO", "PLANS", "Phase", "Planned", "Recipe", "check_auto", "planned", "resolve"]
 __all__ += ["bitfit", "early", "finetune", "full", "gradual", "lora", "lpft", "norm"]
 __all__ += ["probe", "scratch"]

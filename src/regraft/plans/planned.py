@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.errors import OptionError
 from regraft.plans.layers import layers_of
-from regraft.plans.named import ABOVE, BEGUN, PLANS, Plan, named, parameters
+from regraft.plans.named import ABOVE, AUTO, BEGUN, PLANS, Plan, named, parameters
 from regraft.plans.phase import Phase
 from regraft.plans.recipe import Recipe
 from regraft.plans.resolve import check, check_recipe, resolve
@@ -88,6 +88,24 @@ def planned(
     check(done.phases)
     check_recipe(done.recipe)
     return done
+
+
+def check_auto(
+    plan: object, recipe: Recipe | None, settings: Mapping[str, Any] | None, budget: object
+) -> None:
+    """Refuse settings of a plan that is still to be advised, and a budget for one that is not.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if plan != AUTO and budget is not None:
+        raise OptionError("--budget is for --plan auto, where the advice keeps to it.")
+    if plan == AUTO and (settings or recipe is not None):
+        name = next(iter(settings)) if settings else "recipe"
+        raise OptionError(
+            f"{name} is a setting of a plan that trains: name one, e.g. --plan lpft; with --plan "
+            "auto the advice decides."
+        )
 
 
 def changed(plan: Planned, settings: Mapping[str, Any]) -> Planned:

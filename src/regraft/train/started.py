@@ -12,6 +12,8 @@ from regraft.errors import OptionError, TrainingError
 from regraft.files import reason, sealed, unsealed, visible, write_whole
 
 FILE = "started.json"
+#: What an advised training was advised: the same command takes the same advice.
+ADVICE = "advice.json"
 CHECKPOINT = "checkpoint.safetensors"  # written by `state`; named here, where torch is not loaded
 FORMAT = 1
 SHOWN = 3  # changed files that are named
