@@ -69,7 +69,7 @@ def test_settings_win_over_the_recipe_and_both_over_the_file(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("plan", "settings", "said"),
     [
-        ("lpt", {}, "--plan must be one of probe, early"),
+        ("lpt", {}, "--plan must be one of auto, probe, early"),
         ("lpt", {}, "Did you mean 'lpft'?"),
         ("lpft", {"epchs": "3"}, "no setting 'epchs'. Did you mean 'epochs'?"),
         ("lpft", {"lr": "fast"}, "lr must be a number, 0 or more, got 'fast'"),

@@ -128,8 +128,8 @@ def named(name: str, own: Mapping[str, Any] | None = None) -> Plan:
     """
     if name not in PLANS:
         raise OptionError(
-            f"--plan must be one of {', '.join(PLANS)}, or a file such as my.toml, got "
-            f"'{name:.60}'." + did_you_mean(name, PLANS)
+            f"--plan must be one of {AUTO}, {', '.join(PLANS)}, or a file such as my.toml, got "
+            f"'{name:.60}'." + did_you_mean(name, (AUTO, *PLANS))
         )
     return PLANS[name](**(own or {}))
 
