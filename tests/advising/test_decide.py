@@ -75,6 +75,14 @@ def test_the_cheaper_plan_unless_the_dearer_is_worth_it() -> None:
     assert chosen(seen([0.7] * COUNT, counts={"a": 60})) == "probe"
 
 
+@pytest.mark.parametrize("rows", [60, 100, 300, 2000])
+@pytest.mark.parametrize("accuracy", [0.5, 0.9, 0.94, 0.96, 0.99])
+def test_where_training_does_not_pay_it_is_not_chosen(rows: int, accuracy: float) -> None:
+    """Only where it may be chosen does advice measure anew what training costs."""
+    held = seen([accuracy] * COUNT, counts={"a": rows})
+    assert (chosen(held) == "lpft") == decide.pays(held, held.last)
+
+
 def test_a_budget_is_kept() -> None:
     held = seen([0.7] * COUNT, counts={"a": 2000})
     assert chosen(held, 30.0) == "probe"

@@ -14,7 +14,7 @@ from regraft.advising import rates as measuring
 from regraft.advising.advice import Advice, Option
 from regraft.advising.among import Limits, best_of
 from regraft.advising.cell import cell
-from regraft.advising.decide import LEAST_TRAINED, PROBE, depth_of, options
+from regraft.advising.decide import LEAST_TRAINED, PROBE, depth_of, options, pays
 from regraft.advising.evidence import Evidence, gather, head_seconds
 from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
 from regraft.advising.risks import risks
@@ -78,8 +78,8 @@ def advise(
             engine, precision, threads, seed: as for `regraft.fit`.
         budget: seconds that the fit may take; None for no limit.
         watts: of a busy processor, for the estimate of energy.
-        again: whether to measure this machine's rates anew; False takes what an earlier call
-            found for the same network.
+        again: whether to measure this machine's rates anew where training may be advised; else
+            what an earlier call found for the same network is taken.
         say: called with one line per finding.
         progress: called with (images done, images in all).
 
@@ -180,6 +180,7 @@ def advised(
     seen = gather(ready, net, seed, clock.lap)
     depth, why_depth = depth_of(seen) if at is None else asked_depth(seen, net, at)
     place = net.index(depth.stage)
+    again = again and pays(seen, depth)
     costs = forecasts(ready, seen, place, seed=seed, watts=watts, again=again)
     clock.lap("rates")
     weighed = options(seen, depth, costs, budget)

@@ -102,6 +102,11 @@ def gain(seen: Evidence, depth: Depth) -> Gain:
     return Gain(wrong * MENDED * min(grown, 1.5), GAIN_SD)
 
 
+def pays(seen: Evidence, depth: Depth) -> bool:
+    """Whether training could be chosen at all; else its cost is told but decides nothing."""
+    return gain(seen, depth).mean > WORTH
+
+
 def expected(
     seen: Evidence, depth: Depth, more: Gain | None = None
 ) -> tuple[float, Interval] | None:
