@@ -1,6 +1,6 @@
 """Whether forecasts of time come true: what advice predicts for each plan, and what the plan took.
 
-    python bench/forecasts.py DATA_FOLDER --work FOLDER [--cases TEXT] [--seed 0]
+    python bench/forecasts.py DATA_FOLDER --work FOLDER [--cases TEXT] [--seed 0] [--threads 1]
 
 For each case of `cases.py` (those whose names hold TEXT) the advice measures this machine, then
 every plan that it weighed is run at once, in the same process. Errors are shares of what was
@@ -24,6 +24,7 @@ def main() -> None:
     arguments.add_argument("--work", required=True, help="where changed pictures are kept")
     arguments.add_argument("--cases", default="", help="only those whose names hold this")
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--threads", type=int, help="all processors if not given")
     given = arguments.parse_args()
     net = regraft.backbone().looking("crop")
     errors: dict[str, list[float]] = {}
@@ -34,6 +35,7 @@ def main() -> None:
             continue
         learn, test = load(case, given.seed, Path(given.data), Path(given.work))
         how = {"test": test, "geometry": "crop", "near": False, "seed": given.seed}
+        how["threads"] = given.threads
         advice = regraft.advise(learn, net, **how)
         for option in advice.options:
             run = regraft.fit(learn, net, plan=option.plan, at=option.at, depths="all", **how)

@@ -64,6 +64,34 @@ def oracle(arms: dict[str, dict[int, np.ndarray]], seeds: list[int]) -> float:
     return float(scores.mean())
 
 
+def loss_of(rule, held: Table, seen: list[dict[str, Any]], net) -> float:
+    """What the stage of a rule loses against the one that is best on average, in shares of 1."""
+    lost = []
+    for row in seen:
+        stages = {arm: runs for arm, runs in held[row["case"]].items() if arm.startswith("at ")}
+        best = max(np.mean([right.mean() for right in runs.values()]) for runs in stages.values())
+        lost.append(best - stages[f"at {rule(read(row, net))}"][row["seed"]].mean())
+    return float(np.mean(lost))
+
+
+def depth_rules(held: Table, seen: list[dict[str, Any]], net) -> None:
+    """Each measure alone as the choice of depth, beside the rule that is used."""
+
+    def alone(name: str, sign: float):
+        def rule(found) -> str:
+            values = [getattr(depth, name) for depth in found.depths]
+            known = [-math.inf if value is None else sign * value for value in values]
+            return found.depths[int(np.argmax(known))].stage
+
+        return rule
+
+    rules = {name: alone(name, sign) for name, sign in (*decide.MEASURES, ("h_score", 1.0))}
+    rules["the last stage"] = lambda found: found.last.stage
+    rules["the rule"] = lambda found: decide.depth_of(found)[0].stage
+    told = ", ".join(f"{n} {100 * loss_of(r, held, seen, net):.2f}" for n, r in rules.items())
+    print(f"\nPoints lost by the choice of depth over {len(seen)} draws: {told}.")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("arms")
@@ -121,6 +149,7 @@ def main() -> None:
         f"{100 * float(np.quantile(hindsight, 0.95)):.1f}; {sum(inside)} of {len(inside)} scores "
         f"in the range that was forecast ({100 * np.mean(inside):.0f} %)."
     )
+    depth_rules(held, seen, net)
 
 
 if __name__ == "__main__":
