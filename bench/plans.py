@@ -36,8 +36,8 @@ FASTAI, TUTORIAL = "fastai fine_tune", "tutorial, full"
 BATCHES = ", batches of "
 #: The tutorial keeps the epoch that was best on the test part; both are shown.
 BEST = "tutorial, full, best epoch on test"
-#: Plans that train nothing, so that there are no epochs to give.
-SOLVED = ("probe", "early")
+#: Plans to which no epochs are given: they train nothing, or as long as the advice says.
+SOLVED = ("probe", "early", "auto")
 FIRST = "lpft"
 
 
