@@ -1,6 +1,6 @@
 """fit: data in, an adapted model and the record of how it came about out.
 
-find ─► prepare (features, audit, parts, geometry) ─► choose stage and head ─► test ─► Run
+find ─► advice? ─► prepare (features, audit, parts, geometry) ─► learn ─► report ─► Run
 """
 
 from __future__ import annotations
@@ -11,43 +11,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regraft import choose, plans
+from regraft import plans
 from regraft.advising.advise import every_stage_pipe
 from regraft.advising.decide import PROBE
-from regraft.advising.follow import (
-    came_true,
-    follow,
-    may_advise,
-)
+from regraft.advising.follow import came_true, follow, may_advise
 from regraft.asked import check_geometry, check_options, every_stage, stage_names
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
-from regraft.cross import cross_validate, parse
+from regraft.cross import parse
 from regraft.data import Dataset
 from regraft.data.sources import labelled
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.flows import widened
 from regraft.heads.sums import Sums
+from regraft.learning import Asked, learn
 from regraft.ledger import Ledger
 from regraft.model import Model, Prediction
-from regraft.outcome import Clock, Outcome, metrics, repeated, report
-from regraft.parts import Parts, numbers, with_validation
+from regraft.outcome import Clock, Outcome, repeated, report
+from regraft.parts import with_validation
 from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.plans import AUTO, Phase, Recipe
-from regraft.prepare import Wanted, prepare
+from regraft.prepare import Ready, Wanted, prepare
 from regraft.record import Contents, kept_sums, ledger_of, write_run
 from regraft.report.fitted import beside
-from regraft.training import (
-    Answers,
-    Training,
-    Watch,
-    answers,
-    model_of,
-    one_stage,
-    train_parts,
-)
+from regraft.training import Answers, Watch, begun
 
 Say = Callable[[str], None]
 LAST = "end"
@@ -197,89 +186,61 @@ def fit(
     check_options(head, depths, seed, balance, most_bad)
     check_geometry(geometry)
     dealt = None if folds is None else parse(folds)
-    modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     plans.check_auto(plan, recipe, settings, budget)
     planned = plans.planned(PROBE if plan == AUTO else plan, recipe, settings)
     if log and (planned.trains or plan == AUTO):
         check_log(log)
+    modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
     other = None if test is None else labelled(test, modality, least_classes=1, group=group)
     tell(_found(found, other))
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
+    where: dict[str, Any] = {
+        "device": device, "engine": engine, "precision": precision, "threads": threads
+    }  # fmt: skip
+    wanted = Wanted(
+        every_stage_pipe(**where), None, geometry, seed, dealt is None, strict, most_bad, near
+    )
     followed = None
     if plan == AUTO and dealt is None and may_advise(at):
-        look = Wanted(
-            every_stage_pipe(device, engine, precision, threads),
-            None, geometry, seed, True, strict, most_bad, near,
-        )  # fmt: skip
         followed = follow(
-            found, other, net, look, at, unfinished,
+            found, other, net, wanted, at, unfinished,
             budget=budget, clock=clock, say=tell, progress=progress,
         )  # fmt: skip
         planned, at, depths = plans.planned(followed.plan), followed.at, "all"
         net = net.looking(followed.geometry) if followed.geometry else net
     at = planned.at(at or LAST)
     names = stage_names(net, at)
-    training = None
-    if planned.trains:
-        place = one_stage(net, names, folds is not None)
-        phases = planned.resolved(net, place)
-        training = Training(planned.name, phases, planned.recipe, place, unfinished, log, finish)
-        training = replace(training, watch=watch) if watch else training
+    place = at if names is None else "+".join(names)
     stages = every_stage(net) if names is None or depths == "all" else names
     taps = [Tap(net.index(name), True) for name in stages]
-
-    def plain(net: Backbone) -> Pipeline:
-        return pipeline(
-            net, taps, device=device, engine=engine, precision=precision, threads=threads
-        )
-
-    def pipe_of(net: Backbone) -> Pipeline:
-        made = plain(net)
-        return widened(made, training.cuts, training.recipe.keep) if training else made
-
-    if training:
+    training = None
+    if planned.trains:
+        training = begun(planned, net, names, dealt is not None, unfinished, log, finish, watch)
         every = len(found) + (len(other) if other else 0)
-        training, why = training.kept(plain(net), every, len(found))
+        training, why = training.kept(pipeline(net, taps, **where), every, len(found))
         if why:
             tell(why)
-    hold_out = dealt is None
-    if followed:
-        geometry = followed.geometry
-    wanted = Wanted(
-        pipe_of, names, geometry, seed, hold_out, strict, most_bad, near,
-        quiet=bool(followed and followed.ready),
-    )  # fmt: skip
-    if followed and followed.ready and not training:
-        ready = followed.ready
-    else:
-        ready = prepare(found, other, net, wanted, tell, progress, clock.lap)
-    if followed and followed.ready:
-        ready = replace(ready, geometry=followed.ready.geometry)
+
+    def pipe_of(net: Backbone) -> Pipeline:
+        made = pipeline(net, taps, **where)
+        return widened(made, training.cuts, training.recipe.keep) if training else made
+
+    ready = followed.ready if followed else None
+    if ready is None or training:
+        quiet, asked_geometry = ready is not None, followed.geometry if followed else geometry
+        again = replace(wanted, pipe=pipe_of, at=names, geometry=asked_geometry, quiet=quiet)
+        looked = prepare(found, other, net, again, tell, progress, clock.lap)
+        # Which geometry won, and against which others, the advice has found out.
+        ready = replace(looked, geometry=ready.geometry) if ready else looked
     if training:
         ready = replace(ready, parts=with_validation(ready.parts, planned.recipe.val, seed))
-    parts, pipe = ready.parts, ready.pipe
-    counts = ready.found.all.counts
-    ways = len(ready.geometry.tried)
-    told = f", in {ways} geometries" if ways else ""
-    tell(f"features of {counts.misses} images computed, of {counts.hits} found in the cache{told}")
-
-    tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
-    place_of = at if names is None else "+".join(names)
-    how: dict[str, Any] = {"at": place_of, "head": head, "seed": seed, "balance": balance}
-    crossed = None
+    tell(_computed(ready))
     if dealt:
-        dealt = replace(dealt, at=dealt.at or place_of, head=dealt.head or head)
-        crossed = cross_validate(parts, tap_of, dealt=dealt, seed=seed, balance=balance, say=tell)
-        clock.lap("folds")
-    # Training balances once it is through: a head that is balanced already would be so twice.
-    first = how if training is None else how | {"balance": 0.0}
-    choice = _choose(parts, tap_of, validate=training is None, **first)
-    clock.lap("head")
-    tell(choice.why)
-    asked = {
+        dealt = replace(dealt, at=dealt.at or place, head=dealt.head or head)
+    kept = {
         "weights": weights or "",
         "depths": "all" if len(stages) == len(net.info.stages) else "at",
         "group": group or "",
@@ -288,39 +249,26 @@ def fit(
         "most_bad": float(most_bad),
         "near": near,
     }
-    made = None
-    if training:
-        facts: dict[str, Any] = asked | {"backbone": net.info.digest, "at": place_of, "head": head}
-        facts |= {"size": pipe.info.input.json().get("size"), "geometry": ready.geometry.name}
-        facts |= {"device": pipe.device, "engine": pipe.engine.name, "precision": pipe.precision}
-        training, made = train_parts(
-            training, parts, pipe, choice,
-            asked=facts, seed=seed, balance=balance, say=tell, progress=progress,
-        )  # fmt: skip
-        clock.lap("training")
-        model = model_of(training, made, parts, choice, pipe, seed)
-    else:
-        model = Model(
-            pipe.backbone,
-            choice.at,
-            choice.fitted,
-            parts.classes,
-            {},
-            pipe.facts(),
-            seed,
-            trained=frozenset(parts.pool.digests),
-        )
-    said = answers(model, parts, made)
-    model = replace(model, metrics=metrics(model, parts, crossed, said.scores() if said else None))
-    outcome = Outcome(found, other, ready, choice, model, asked, training, made)
-    tried = [one.json() for one in choice.table]
-    both = ready.found
-    rows = ledger_of(both.all, both.own, parts, [d.root for d in (found, other) if d])
-    sums = partial(kept_sums, model, parts)
+    tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
+    asked = Asked(place, head, seed, balance, tap_of, dealt, training, kept)
+    learned = learn(ready, asked, tell, progress, clock.lap)
+    outcome = Outcome(
+        found, other, ready, learned.choice, learned.model, kept, learned.training, learned.made
+    )
     record = report(outcome, clock)
     if followed:
         record |= {"advice": followed.advice, "forecast": came_true(followed, record)}
-    return Run(model, record, repeated(outcome), tried, rows, sums, said)
+    roots = [one.root for one in (found, other) if one]
+    rows = ledger_of(ready.found.all, ready.found.own, ready.parts, roots)
+    return Run(
+        learned.model,
+        record,
+        repeated(outcome),
+        [one.json() for one in learned.choice.table],
+        rows,
+        partial(kept_sums, learned.model, ready.parts),
+        learned.answers,
+    )
 
 
 def check_log(log: str) -> None:
@@ -346,20 +294,8 @@ def _found(found: Dataset, other: Dataset | None) -> str:
     )
 
 
-def _choose(parts: Parts, taps: dict[str, str], *, validate: bool, **how: Any) -> choose.Choice:
-    """Stage and head, chosen on the validation part or by leaving rows out.
-
-    Where stages are trained the validation part is theirs: the head must not learn from it.
-    """
-    held = None
-    if parts.val.examples and validate:
-        rows = {name: parts.val.rows[tap] for name, tap in taps.items()}
-        held = (rows, numbers(parts.val, parts.classes))
-    return choose.choose(
-        {name: parts.train.rows[tap] for name, tap in taps.items()},
-        numbers(parts.train, parts.classes),
-        len(parts.classes),
-        validation=held,
-        groups=parts.groups,
-        **how,
-    )
+def _computed(ready: Ready) -> str:
+    """What the pass over the pictures cost."""
+    counts, ways = ready.found.all.counts, len(ready.geometry.tried)
+    told = f", in {ways} geometries" if ways else ""
+    return f"features of {counts.misses} images computed, of {counts.hits} found in the cache{told}"

@@ -25,7 +25,7 @@ from regraft.flows import choose
 from regraft.model import Model
 from regraft.parts import Parts
 from regraft.pipeline import Pipeline
-from regraft.plans import Phase, Recipe
+from regraft.plans import Phase, Planned, Recipe
 
 if TYPE_CHECKING:
     from regraft.train.adapt import Adapted
@@ -157,6 +157,36 @@ class Training:
             "phases": [asdict(phase) for phase in self.plan],
             "recipe": asdict(self.recipe),
         }
+
+
+def begun(
+    planned: Planned,
+    net: Backbone,
+    at: list[str] | None,
+    folds: bool,
+    unfinished: Path | None,
+    log: str,
+    finish: bool,
+    watch: Watch | None,
+) -> Training:
+    """A plan that trains, its cuts as numbers of the backbone's stages; see `Training`.
+
+    Args:
+        planned: the plan.
+        net: the backbone.
+        at: the stages that the head reads, None if they are to be chosen.
+        folds: whether folds were asked for.
+        unfinished, log, finish: see `Training`.
+        watch: called once per epoch with plain data, None for nobody.
+
+    Raises:
+        OptionError: the head does not read one stage, or folds; or a cut that does not exist.
+    """
+    place = one_stage(net, at, folds)
+    phases = planned.resolved(net, place)
+    return Training(
+        planned.name, phases, planned.recipe, place, unfinished, log, finish, watch=watch or _quiet
+    )
 
 
 def train_parts(
