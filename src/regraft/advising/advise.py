@@ -224,6 +224,8 @@ def forecasts(
     cuts = [cut_of("auto", seen.info.stages, at, None)]
     held = None if again else measuring.known(ready.pipe, at, cuts)
     held = held or measuring.measure(ready.pipe, ready.parts.train, at, cuts)
+    # What was kept by an earlier process knows nothing of what this one holds already.
+    held = replace(held, resident=max(held.resident, resident()))
     given = len(ready.parts.val.examples)
     held_out = 0 if given else round(plans.Recipe().val * seen.rows)
     rows = Rows(seen.rows - held_out, given or held_out, seen.test)
