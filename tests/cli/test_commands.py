@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from tests.pictures import picture, write_folder
+
+from regraft.cli import app
 
 HEAVY = ("torch", "timm", "torchvision", "transformers", "sklearn")
 
@@ -313,6 +316,20 @@ def test_a_warm_command_imports_neither_torch_nor_timm(arguments: list[str], she
 def test_a_compiled_trunk_computes_new_files_without_torch(shell: Shell) -> None:
     picture("checks", 900).save(shell.home / "new.png")
     assert imported(shell, "predict", "runs/data-1", "new.png") == set()
+
+
+def test_help_texts_fit_a_narrow_terminal() -> None:
+    """Their lines are shown as they are written, so longer ones would break in odd places."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    texts = {name: command.help.split("\n\n", 1)[1:] for name, command in commands.items()}
+    assert any(texts.values())
+    assert not [
+        (name, line)
+        for name, rest in texts.items()
+        for text in rest
+        for line in text.splitlines()
+        if len(line) > 78
+    ]
 
 
 def test_help_imports_nothing_heavy(shell: Shell) -> None:

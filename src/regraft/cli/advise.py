@@ -59,7 +59,8 @@ def command(
 ) -> None:
     """Say which plan and stage fit DATA, why, what accuracy to expect and what it costs here.
 
-    Everything is measured on the rows to learn from, in one pass of the frozen backbone.
+    Everything is measured on the rows to learn from, in one pass of the
+    frozen backbone.
     """
     show_warnings()
     limit = None if budget is None else seconds_of(budget)

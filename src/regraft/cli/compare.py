@@ -86,9 +86,10 @@ def command(
 ) -> None:
     """Run several plans on the same splits of DATA, or compare runs that are finished.
 
-    The first seed of every plan comes before the second of any, cheap plans first. The same
-    command goes on where it was stopped. What lies below a cut is computed once for all plans with
-    that cut. 'regraft compare runs/a runs/b' scores finished runs on rows that none learned from.
+    The first seed of every plan comes before the second of any, cheap plans
+    first. The same command goes on where it was stopped. What lies below a cut
+    is computed once for all plans with that cut. 'regraft compare runs/a runs/b'
+    scores finished runs on rows that none learned from.
     """
     show_warnings()
     if is_finished(data, settings):

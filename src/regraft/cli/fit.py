@@ -142,8 +142,8 @@ def command(
 ) -> None:
     """Adapt a pretrained backbone to DATA and leave a run folder with a bundle in it.
 
-    The plan says what is trained; its settings are flags, or KEY=VALUE. 'regraft inspect BACKBONE
-    --plan NAME' shows what a plan does.
+    The plan says what is trained; its settings are flags, or KEY=VALUE.
+    'regraft inspect BACKBONE --plan NAME' shows what a plan does.
     """
     show_warnings()
     changes = made.together(flags, settings)
