@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from regraft import files
+from regraft import files, sizes
 from regraft.advising.advice import Advice
 from regraft.advising.decide import WORTH
 from regraft.backbones import DEFAULT, Backbone
@@ -47,7 +47,7 @@ class Limits:
         """Why it may not be taken, as far as its facts tell; '' if it may."""
         size = size_of(net)
         if self.size is not None and size > self.size:
-            return f"{size / 1e6:.1f} MB of weights, more than {self.size / 1e6:g} MB"
+            return f"{sizes.told(size)} of weights, more than {sizes.told(self.size)}"
         licence = net.info.licence.lower()
         known = LICENCES if self.license == PERMISSIVE else (self.license.lower(),)
         if self.license and licence not in known:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from regraft import sizes
 from regraft.cli import options
-from regraft.cli.output import megabytes, print_json
+from regraft.cli.output import print_json
 from regraft.errors import OptionError
 
 app = typer.Typer(help="Show, clear or verify the cache.", invoke_without_command=True)
@@ -26,11 +27,11 @@ def status(context: typer.Context, json: options.Json = False) -> None:
         print_json(report)
         return
     print(
-        f"{report['folder']}: {megabytes(report['bytes'])} of at most "
-        f"{megabytes(report['limit_bytes'])} of activations"
+        f"{report['folder']}: {sizes.told(report['bytes'])} of at most "
+        f"{sizes.told(report['limit_bytes'])} of activations"
     )
     for kind, held in report["kinds"].items():
-        print(f"  {kind:12} {held['entries']:6} files  {megabytes(held['bytes'])}")
+        print(f"  {kind:12} {held['entries']:6} files  {sizes.told(held['bytes'])}")
 
 
 @app.command()
@@ -47,7 +48,7 @@ def clear(
     if json:
         print_json({"removed": files, "bytes": freed})
     else:
-        print(f"removed {files} files, {megabytes(freed)}")
+        print(f"removed {files} files, {sizes.told(freed)}")
 
 
 @app.command()

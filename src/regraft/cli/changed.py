@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from regraft.cli.output import megabytes, percent
+from regraft import sizes
+from regraft.cli.output import percent
 from regraft.files import visible
 
 
@@ -42,7 +43,7 @@ def show(report: dict[str, Any]) -> None:
     if "proof" in change:
         proof = change["proof"]
         print(
-            f"no trace    {proof['files_searched']} files, {megabytes(proof['bytes_searched'])} "
+            f"no trace    {proof['files_searched']} files, {sizes.told(proof['bytes_searched'])} "
             f"searched for {proof['patterns']} digests, names and rows: {proof['found']} found"
         )
     print(f"cost        {change['seconds']:.1f} s")

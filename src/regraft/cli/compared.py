@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regraft.cli.output import megabytes, percent
+from regraft import sizes
+from regraft.cli.output import percent
 from regraft.duration import told
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def _costs(arm: dict[str, Any]) -> tuple[str, ...]:
     return (
         arm["name"],
         f"{arm['seconds']:.1f}",
-        NONE if memory is None else megabytes(memory),
+        NONE if memory is None else sizes.told(memory),
         f"{arm['parameters']:,.0f}",
-        NONE if disk is None else megabytes(disk),
+        NONE if disk is None else sizes.told(disk),
         NONE if forgot["changed"] is None else percent(forgot["changed"]),
         f"{arm['log_loss']:.3f}",
     )

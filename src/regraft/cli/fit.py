@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regraft import plans
+from regraft import plans, sizes
 from regraft.cli import flags as made
 from regraft.cli import options
 from regraft.cli.live import watching
@@ -354,7 +354,7 @@ def show(report: dict[str, Any]) -> None:
         print("test        not possible: no image is left that may be scored")
     laps = ", ".join(f"{k} {v:.1f}" for k, v in seconds.items() if k != "total")
     rate = f"{report['images_per_second']:.0f} images/s"
-    memory = f"{report['peak_memory_bytes'] / 1e6:.0f} MB"
+    memory = sizes.told(report["peak_memory_bytes"])
     print(
         f"cost        {seconds['total']:.1f} s ({laps}), {rate}, cache {cache['state']}, {memory}"
     )

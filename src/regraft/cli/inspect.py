@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regraft import plans
+from regraft import plans, sizes
 from regraft.cli import options
-from regraft.cli.output import console, megabytes, percent, print_json
+from regraft.cli.output import console, percent, print_json
 from regraft.errors import OptionError
 from regraft.plans.describe import describe
 from regraft.plans.layers import leaves
@@ -232,7 +232,7 @@ def _show_plan(plan: dict[str, Any], console: Console) -> None:
             f"{phase['parameters']:,} + head",
             percent(phase["share"]),
             phase["kept"] + views,
-            megabytes(phase["kept_bytes"]),
+            sizes.told(phase["kept_bytes"]),
             f"{phase['ceiling']:.1f} x faster" if phase["ceiling"] else "",
         )
     console.print(table)

@@ -78,14 +78,6 @@ def advance(shown: Bar) -> Progress:
     return lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def megabytes(count: float) -> str:
-    """Bytes as a person reads them."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f} B"
-
-
 def percent(value: float) -> str:
     """0.9477 as 94.8 %."""
     return f"{100 * value:.1f} %"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regraft import sizes
 from regraft.report.charts import clouds
 from regraft.report.figures import beside, between, count, number, percent
 from regraft.report.markup import Html, bullets, details, join, paragraph, table, tag
@@ -174,7 +175,7 @@ def _p(value: float | None) -> str:
 
 
 def _size(value: float | None) -> str:
-    return "–" if value is None else f"{value / 1e6:,.1f} MB"
+    return "–" if value is None else sizes.told(value)
 
 
 def _whole(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+from regraft import sizes
 from regraft.plans.named import PLANS, told
 from regraft.report.figures import between, count, percent
 from regraft.report.markup import Html, bullets, details, join, paragraph, table, tag, text
@@ -121,7 +122,7 @@ def _weighed(options: list[dict[str, Any]]) -> list[Html]:
         rows.append((
             one["plan"], one["at"], one.get("cut") or "–", percent(one.get("accuracy")),
             between(one.get("accuracy_ci95")), "–" if cost is None else f"{cost:.1f} s",
-            "–" if size is None else f"{size / 1e6:,.0f} MB",
+            "–" if size is None else sizes.told(size),
             "advised" if one.get("chosen") else "" if one.get("fits", True) else "too dear",
         ))  # fmt: skip
     head = ("plan", "head at", "cut", "accuracy", "95 % interval", "time", "memory", "")
@@ -153,8 +154,8 @@ def _expected(told_: dict[str, Any], report: dict[str, Any]) -> list[tuple[Any, 
         rows.append(("predicted time", f"{predicted['seconds']:.1f} s{also}"))
     if predicted.get("peak_memory_bytes"):
         peak = (came.get("peak_memory_bytes") or {}).get("came")
-        also = f"; it was {peak / 1e6:,.0f} MB" if peak else ""
-        rows.append(("predicted memory", f"{predicted['peak_memory_bytes'] / 1e6:,.0f} MB{also}"))
+        also = f"; it was {sizes.told(peak)}" if peak else ""
+        rows.append(("predicted memory", sizes.told(predicted["peak_memory_bytes"]) + also))
     if predicted.get("energy_wh") is not None:
         watts = predicted.get("watts")
         rows.append(

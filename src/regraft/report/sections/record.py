@@ -5,6 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import Any
 
+from regraft import sizes
 from regraft.report.figures import count, number
 from regraft.report.markup import (
     Html,
@@ -117,7 +118,7 @@ def cost(material: Material) -> Html | None:
     cache = report.get("cache") or {}
     facts: list[tuple[str, str]] = []
     if report.get("peak_memory_bytes"):
-        facts.append(("most memory", f"{report['peak_memory_bytes'] / 1e6:,.0f} MB"))
+        facts.append(("most memory", sizes.told(report["peak_memory_bytes"])))
     if report.get("images_per_second"):
         facts.append(("features", f"{number(report['images_per_second'], 0)} pictures a second"))
     if cache:
