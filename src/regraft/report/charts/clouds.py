@@ -136,7 +136,7 @@ def cost(arms: Sequence[Mapping[str, Any]], unit: str = "seconds") -> Chart | No
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.set_xticks([], minor=True)
         panel.set(
-            xlabel=f"{unit}, without what all share (each mark is more)", ylabel="accuracy, %"
+            xlabel=f"{unit}, logarithmic, without what all share", ylabel="accuracy, %"
         )
         panel.margins(x=0.22, y=0.12)
         figure.legend(loc="outside upper left")
