@@ -135,9 +135,7 @@ def cost(arms: Sequence[Mapping[str, Any]], unit: str = "seconds") -> Chart | No
         ticks = _ticks([a["seconds"] for a in known])
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.set_xticks([], minor=True)
-        panel.set(
-            xlabel=f"{unit}, logarithmic, without what all share", ylabel="accuracy, %"
-        )
+        panel.set(xlabel=f"{unit}, logarithmic, without what all share", ylabel="accuracy, %")
         panel.margins(x=0.22, y=0.12)
         figure.legend(loc="outside upper left")
         figure.draw_without_rendering()  # only then is it known what lies near what
