@@ -55,7 +55,8 @@ def test_a_stage_that_gives_the_same_as_the_last_is_the_last() -> None:
 def test_training_gains_with_rows_and_with_what_is_left_to_gain() -> None:
     few, many = seen([0.7] * COUNT, counts={"a": 50}), seen([0.7] * COUNT, counts={"a": 2000})
     assert decide.gain(few, few.last).mean == 0.0
-    assert 0.03 < decide.gain(many, many.last).mean < 0.1
+    assert decide.gain(many, many.last).mean == pytest.approx(0.3 * decide.MENDED)
+    assert 0.0 < decide.MENDED < 0.33
     sure = seen([0.99] * COUNT, counts={"a": 2000})
     assert decide.gain(sure, sure.last).mean < 0.005
 
