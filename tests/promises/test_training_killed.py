@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from regraft.cli.unfinished import ENDING
+from regraft.train.started import CHECKPOINT
+from regraft.train.started import FILE as STARTED
 from tests.pictures import write_folder
 from tests.promises.processes import COMMAND, environment, finish, litter, tree
 
@@ -51,6 +53,12 @@ def start(data: Path, out: Path, cache: Path, *more: str) -> subprocess.Popen[st
     )
 
 
+def wait_for(process: subprocess.Popen[str], file: Path) -> None:
+    """Until a process has written a file, or has ended."""
+    while process.poll() is None and not file.exists():
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, and the run that nobody disturbed."""
@@ -77,15 +85,17 @@ def test_killed_at_any_instant_training_ends_with_the_same_bundle(
         left = out.with_name(out.name + ENDING)
         for _ in range(1 + number % 2):  # some are killed twice before they are let through
             process = start(home / "data", out, home / "cache")
-            if number % 5:  # most of them while stages are trained
-                while process.poll() is None and not (left / "started.json").exists():
-                    time.sleep(0.01)
-                time.sleep(chance.uniform(0.0, 0.4) * seconds)
-            else:
+            if number % 5 == 0:  # at any time, from the first import on
                 time.sleep(chance.uniform(0.1, 1.0) * seconds)
+            elif number % 2:  # while torch is loaded and stages are trained
+                wait_for(process, left / STARTED)
+                time.sleep(chance.uniform(0.0, 0.5) * seconds)
+            else:  # while there is something to go on with
+                wait_for(process, left / CHECKPOINT)
+                time.sleep(chance.uniform(0.0, 0.2) * seconds)
             process.kill()
             process.communicate()
-            went_on += (left / "checkpoint.safetensors").exists()
+            went_on += (left / CHECKPOINT).exists()
         if not out.exists():
             finish(start(home / "data", out, home / "cache"))
         assert tree(out / "bundle") == truth, f"after kill {number}"
@@ -99,9 +109,7 @@ def test_killed_at_any_instant_training_ends_with_the_same_bundle(
 def test_ctrl_c_keeps_the_best_so_far_and_finish_takes_it(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(home / "data", out, home / "cache")
-    left = out.with_name(out.name + ENDING) / "checkpoint.safetensors"
-    while process.poll() is None and not left.exists():
-        time.sleep(0.02)
+    wait_for(process, out.with_name(out.name + ENDING) / CHECKPOINT)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -119,9 +127,7 @@ def test_data_that_changed_meanwhile_are_refused(home: Path, tmp_path: Path) -> 
     data = shutil.copytree(home / "data", tmp_path / "data")
     out = tmp_path / "run"
     process = start(data, out, home / "cache")
-    left = out.with_name(out.name + ENDING) / "checkpoint.safetensors"
-    while process.poll() is None and not left.exists():
-        time.sleep(0.02)
+    wait_for(process, out.with_name(out.name + ENDING) / CHECKPOINT)
     process.kill()
     process.communicate()
     (data / "dots" / "000.png").unlink()
