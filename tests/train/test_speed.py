@@ -9,21 +9,38 @@ import torch
 from torch import nn
 
 from regraft.train import speed
-from regraft.train.speed import Candidate, Choice, choose, cosine
+from regraft.train.candidates import Candidate
+from regraft.train.speed import Choice, choose, cosine
 from tests.train.nets import batch, convolutions, copied, same
 
 F32, LAST = Candidate("f32", "contiguous"), Candidate("f32", "channels_last")
 BF16 = Candidate("bf16", "contiguous")
 
 
+def shaped(net: nn.Module, candidate: Candidate) -> None:
+    net.to(
+        memory_format=getattr(
+            torch, f"{candidate.memory}".replace("contiguous", "contiguous_format")
+        )
+    )
+
+
 def chosen(
-    net: nn.Module, candidates: list[Candidate], slow: dict[Candidate, float] | None = None
+    net: nn.Module,
+    candidates: list[Candidate],
+    slow: dict[Candidate, float] | None = None,
+    seen: list[tuple[Candidate, int]] | None = None,
+    **how: bool,
 ) -> Choice:
     """The choice where some candidates sleep for so many seconds per batch."""
 
     def make_step(candidate: Candidate) -> speed.Step:
+        shaped(net, candidate)
+
         def step(number: int) -> torch.Tensor:
             time.sleep((slow or {}).get(candidate, 0.0))
+            if seen is not None:
+                seen.append((candidate, number))
             x, labels = batch(number)
             with torch.autocast("cpu", torch.bfloat16, enabled=candidate.amp == "bf16"):
                 logits = net(x)
@@ -31,16 +48,16 @@ def chosen(
 
         return step
 
-    return choose(net, make_step, candidates, "cpu")
+    return choose(net, make_step, candidates, "cpu", **how)
 
 
 @pytest.mark.parametrize("slow", [F32, LAST])
 def test_the_faster_one_is_taken(slow: Candidate) -> None:
     found = chosen(convolutions(), [F32, LAST], {slow: 0.2})
     fast = LAST if slow is F32 else F32
-    assert (found.amp, found.memory) == ("f32", fast.memory)
-    assert set(found.seconds) == {"f32 contiguous", "f32 channels_last"}
-    assert found.seconds[str(slow)] > 0.2
+    assert found.best == fast
+    assert set(found.seconds) == {F32, LAST}
+    assert found.seconds[slow] > 0.2
     assert found.why.startswith(f"{fast}: a batch took ")
 
 
@@ -55,12 +72,24 @@ def test_nothing_is_left_of_it() -> None:
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_a_single_candidate_is_not_measured() -> None:
-    def never(candidate: Candidate) -> speed.Step:
-        raise AssertionError(candidate)
+def test_a_later_round_gives_up_what_is_hopeless_after_one_batch() -> None:
+    few, slow = Candidate("f32", "contiguous", 1), Candidate("f32", "contiguous", 2)
+    seen: list[tuple[Candidate, int]] = []
+    pause = {F32: 0.05, few: 0.05, slow: 0.3}
+    found = chosen(convolutions(), [F32, few, slow], pause, seen, later=True)
+    assert found.best in (F32, few)
+    assert [number for candidate, number in seen if candidate == slow] == [0]
+    assert [number for candidate, number in seen if candidate == few] == [0, 1, 2]
+    assert found.seconds[slow] > 0.3, "what was measured is told all the same"
 
-    found = choose(convolutions(), never, [BF16], "cpu")
-    assert (found.amp, found.memory, dict(found.seconds)) == ("bf16", "contiguous", {})
+
+def test_what_changes_the_process_is_measured_one_after_the_other() -> None:
+    other = Candidate("f32", "contiguous", 0, "system")
+    seen: list[tuple[Candidate, int]] = []
+    found = chosen(convolutions(), [F32, other], {F32: 0.1}, seen, in_turns=False)
+    assert seen == [(other, 0), (other, 1), (other, 2), (F32, 0), (F32, 1), (F32, 2)]
+    assert found.best == other
+    assert list(found.seconds) == [F32, other], "told in the order they were given"
 
 
 def test_gradients_that_bf16_gets_wrong_are_refused() -> None:
@@ -84,15 +113,17 @@ def test_gradients_that_bf16_gets_wrong_are_refused() -> None:
         return step
 
     found = choose(net, make_step, [F32, BF16], "cpu")
-    assert found.amp == "f32"
+    assert found.best == F32
     assert "unlike those of f32" in found.why
-    assert "bf16 contiguous" not in found.seconds
+    assert BF16 not in found.seconds
 
 
 def test_what_runs_out_of_memory_is_left_out() -> None:
     net = convolutions()
 
     def make_step(candidate: Candidate) -> speed.Step:
+        shaped(net, candidate)
+
         def step(number: int) -> torch.Tensor:
             if candidate is F32:
                 torch.empty(2**62 // 8, dtype=torch.float64)
@@ -102,26 +133,17 @@ def test_what_runs_out_of_memory_is_left_out() -> None:
         return step
 
     found = choose(net, make_step, [F32, LAST], "cpu")
-    assert found.memory == "channels_last"
+    assert found.best == LAST
     assert "f32 contiguous ran out of memory" in found.why
-    assert choose(net, lambda _: make_step(F32), [F32, F32], "cpu").memory == "contiguous"
+    none = choose(net, lambda _: make_step(F32), [F32, LAST], "cpu")
+    assert none.best == F32
+    assert none.why.endswith("f32 contiguous is the plainest")
 
 
 def test_other_errors_are_not_hidden() -> None:
     net = convolutions()
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         choose(net, lambda _: lambda n: net(torch.zeros(4, 3, 4, 4)).sum(), [F32, LAST], "cpu")
-
-
-def test_what_is_tried() -> None:
-    bf16 = ["bf16"] * speed.native_bf16("cpu")
-    orders = ["contiguous", "channels_last"]
-    assert speed.candidates("cpu") == [Candidate(a, m) for a in ["f32", *bf16] for m in orders]
-    assert speed.candidates("cpu", amp="bf16", memory="contiguous") == [BF16]
-    assert speed.candidates("cpu", amp="f32") == [F32, LAST]
-    compiled = speed.candidates("cpu", amp="f32", compile=True)
-    assert compiled == [F32, LAST, Candidate("f32", "channels_last", True)]
-    assert str(compiled[-1]) == "f32 channels_last compiled"
 
 
 def test_bf16_is_native_where_the_processor_says_so() -> None:

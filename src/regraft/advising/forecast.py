@@ -12,12 +12,15 @@ from typing import Any
 from regraft.advising.rates import Above, Rates
 from regraft.backbones.info import BackboneInfo
 from regraft.plans import Phase, Recipe
+from regraft.train.candidates import BATCHES, WARM_UPS, WORTH, steps_of
 
 #: Early stopping ends a phase before its last epoch: share that ran, of phases with patience; the
 #: mean over 16 fits of bench/arms.py.
 RUN_SHARE = 0.8
-#: Batches that a training measures before it begins, per memory format, and formats.
-TRIALS, FORMATS = 3, 2
+#: Memory formats of which a training measures a few batches before it begins.
+FORMATS = 2
+#: Batches more in a long training, which measures threads and allocator too.
+MORE = 8
 ALPHAS = 11
 #: Seconds that a fit takes besides: files, parts, scores.
 BESIDES = 0.15
@@ -102,7 +105,9 @@ def trained(
     seconds += rates.picture * (rows.all + views * rows.learn)
     batch = min(recipe.batch, max(rows.learn, 1))
     first = at_cut(rates, info, int(learning[0].cut))
-    seconds += TRIALS * FORMATS * batch * first.step * (recipe.memory == "auto")
+    tried = (WARM_UPS + BATCHES) * FORMATS * (recipe.memory == "auto")
+    tried += MORE * (steps_of((p.epochs for p in learning), rows.learn, batch) >= WORTH)
+    seconds += tried * batch * first.step
     for phase in learning:
         here = at_cut(rates, info, int(phase.cut))
         share = RUN_SHARE if phase.patience and phase.epochs > phase.patience else 1.0

@@ -11,6 +11,8 @@ CLASS_WEIGHTS = ("none", "auto")
 BATCH_NORM = ("keep", "update")
 AMP = ("auto", "f32", "bf16")
 MEMORY = ("auto", "contiguous", "channels_last")
+ALLOCATOR = ("auto", "keep", "system")
+COMPILE = ("auto", "off", "on")
 KEEP = ("auto", "full", "half", "live")
 
 
@@ -118,6 +120,23 @@ class Recipe:
     )
     memory: str = setting(
         "auto", "contiguous, channels_last, or auto to measure two batches.", among=MEMORY
+    )
+    torch_threads: int = setting(
+        0,
+        "Threads of torch while it trains; 0 measures two batches with all, half and one.",
+        least=0,
+    )
+    allocator: str = setting(
+        "auto",
+        "keep freed memory for the next batch, give it back to the system, or auto to measure two "
+        "batches.",
+        among=ALLOCATOR,
+    )
+    compile: str = setting(
+        "auto",
+        "torch.compile on or off; auto tries it where training takes long enough to repay it.",
+        "Ansel et al. 2024",
+        among=COMPILE,
     )
     keep: str = setting(
         "auto",

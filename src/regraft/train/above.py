@@ -6,7 +6,7 @@ flow at stage `start` ─► stages[start:] ─► pool ─► head ─► logit
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from regraft.backbones import Backbone
 from regraft.heads.layers import Layers
 from regraft.heads.modules import chain_module
 from regraft.stages import Flow, Stage, Stages, pool
+from regraft.train.compiled import Chains, through
 
 #: Layers that keep running statistics of what they see.
 NORMS = nn.modules.batchnorm._NormBase
@@ -36,6 +37,7 @@ class Above(nn.Module):
         cut: the first stage that is trained now; those below it stay in eval mode.
         keep_statistics: whether BatchNorm stays in eval mode above the cut too.
         recompute: whether activations are computed again on the way back, to need less memory.
+        compiled: rows of the batches that are trained on with torch.compile; 0 compiles nothing.
         dropout: share of the pooled features that training sets to 0.
     """
 
@@ -51,8 +53,15 @@ class Above(nn.Module):
         self.layouts = [first_layout, *(stage.layout for stage in backbone.info.stages)]
         self.keep_statistics = True
         self.recompute = False
+        self.compiled = 0
+        self._chains = Chains()
         self.dropout = 0.0
         self.eval()
+
+    @property
+    def uncompiled(self) -> str:
+        """Why torch.compile failed here, '' if it did not."""
+        return self._chains.failed
 
     def prepared(self, rows: Flow) -> Flow:
         """What goes into stage 0, from a batch of rows."""
@@ -72,14 +81,19 @@ class Above(nn.Module):
         if start == 0 and not prepared:
             flow = self.prepared(flow)
         steps = list(self.stages)[start - self.first :]
-        if self.recompute and self.training and torch.is_grad_enabled():
+        return pool(self._run(steps, flow), self.info)
+
+    def _run(self, steps: Sequence[Stage], flow: Flow) -> Flow:
+        """What the stages make of a flow; as it is trained, if it is."""
+        learning = self.training and torch.is_grad_enabled()
+        if learning and self.recompute:
             from regraft.train.recompute import run
 
-            flow = run(steps, flow)
-        else:
-            for stage in steps:
-                flow = stage(flow)
-        return pool(flow, self.info)
+            return run(list(steps), flow)
+        rows = len(flow[0] if isinstance(flow, tuple) else flow)
+        if learning and steps and rows == self.compiled:
+            return self._chains.run(steps, flow)
+        return through(steps, flow)
 
     def forward(self, flow: Flow, start: int) -> torch.Tensor:
         """Logits (B, K) of a flow that goes into stage `start`: `at + 1` is the head alone."""

@@ -21,8 +21,9 @@ from regraft.heads.layers import Layers
 from regraft.parts import Parts, numbers
 from regraft.pipeline import Pipeline, tap_name
 from regraft.plans import Phase, Recipe
-from regraft.train import adapters, draw, drop, finder, head, names, optim, rates, speed
+from regraft.train import adapters, drop, finder, head, names, optim, rates
 from regraft.train.above import HEAD, Above
+from regraft.train.fastest import fastest, first_loss, ready
 from regraft.train.fisher import MOST
 from regraft.train.guards import guards
 from regraft.train.job import Job, Part
@@ -83,7 +84,9 @@ class Making:
             device=self.pipe.device,
             trained=trained,
         )
-        return self._rated(self._fastest(self._guarded(job)))
+        job = fastest(self._guarded(job), self.pipe.threads, self.say)
+        self.recipe = job.recipe
+        return self._rated(job)
 
     def _fit_batch(self) -> None:
         """Refuse a batch larger than the data; the usual one becomes as large as they are."""
@@ -199,25 +202,6 @@ class Making:
             preamble = self.pipe.info.input.preamble()
             yield preamble(flow) if cut == 0 else flow
 
-    def _fastest(self, job: Job) -> Job:
-        """With the precision and memory format that two batches showed to be fastest."""
-        recipe = self.recipe
-        asked = speed.candidates(job.device, amp=recipe.amp, memory=recipe.memory)
-        number = next(i for i, phase in enumerate(job.plan) if not phase.solve)
-        ready(job, number)
-
-        def make_step(candidate: speed.Candidate) -> speed.Step:
-            trial = replace(job, amp=candidate.amp, memory=candidate.memory)
-            return lambda batch: first_loss(trial, number, batch)
-
-        found = speed.choose(job.above, make_step, asked, job.device, job.seed)
-        if len(asked) > 1:
-            self.say(found.why)
-        self.recipe = replace(recipe, amp=found.amp, memory=found.memory)
-        if found.memory == "channels_last":
-            job.above.to(memory_format=torch.channels_last)
-        return replace(job, amp=found.amp, memory=found.memory, recipe=self.recipe)
-
     def _rated(self, job: Job) -> Job:
         """With a rate found for each phase that has none."""
         plan = list(job.plan)
@@ -228,27 +212,6 @@ class Making:
                 plan[number] = replace(phase, lr=rate)
         self.plan = tuple(plan)
         return replace(job, plan=self.plan)
-
-
-def ready(job: Job, number: int) -> None:
-    """Let the parameters of a phase have gradients, and no others."""
-    job.above.cut = int(job.plan[number].cut)
-    for name, parameter in job.above.parameters_by_name().items():
-        parameter.requires_grad_(name in job.trained[number])
-        parameter.grad = None
-    job.above.train()
-
-
-def first_loss(job: Job, number: int, batch: int) -> torch.Tensor:
-    """The mean cross entropy of batch 0, 1, … of the training rows in a drawn order."""
-    cut, size = int(job.plan[number].cut), job.recipe.batch
-    order = draw.order(job.seed, number, 0, len(job.train))
-    rows = order[np.arange(batch * size, (batch + 1) * size) % len(order)]
-    flow = job.send(job.train.flows[cut].read(rows, -1))
-    with job.autocast():
-        logits = job.above(flow, cut)
-    target = torch.from_numpy(job.train.labels[rows]).to(job.device)
-    return torch.nn.functional.cross_entropy(logits.float(), target)
 
 
 def found_rate(job: Job, number: int) -> float:

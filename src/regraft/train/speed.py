@@ -1,4 +1,4 @@
-"""Which numbers and which order in memory are fastest here: measured, since it differs by model."""
+"""Which way to compute is fastest here: measured on a few batches, since it differs by model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from regraft.train.memory import fit_in_memory as fit_in_memory
+from regraft.train.candidates import BATCHES, WARM_UPS, Candidate
 from regraft.train.memory import is_out_of_memory
 from regraft.train.untouched import untouched
 
-WARM_UPS, BATCHES = 1, 2
 #: A candidate has to be faster than a plainer one by this share, or chance would choose.
 MARGIN = 0.03
+#: A later candidate whose first batch takes so many times the best one's is not tried again.
+HOPELESS = 1.5
 #: Cosine between the gradients in bf16 and those in f32 below which bf16 is not taken.
 AGREEING = 0.99
 
@@ -24,57 +25,28 @@ Step = Callable[[int], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One way to compute.
-
-    Attributes:
-        amp: 'f32' or 'bf16', of the forward pass.
-        memory: 'contiguous' or 'channels_last', of images and convolutions.
-        compiled: whether torch.compile is used.
-    """
-
-    amp: str
-    memory: str
-    compiled: bool = False
-
-    def __str__(self) -> str:
-        return " ".join([self.amp, self.memory] + ["compiled"] * self.compiled)
-
-
-@dataclass(frozen=True)
 class Choice:
     """The fastest candidate.
 
     Attributes:
-        amp: 'f32' or 'bf16'.
-        memory: 'contiguous' or 'channels_last'.
-        compiled: whether torch.compile is used.
+        best: it.
         seconds: of forward and backward of a batch, for each candidate that was measured.
-        why: one sentence.
+        first: of the very first batch of each.
+        remarks: why the others dropped out.
     """
 
-    amp: str
-    memory: str
-    compiled: bool
-    seconds: Mapping[str, float]
-    why: str
+    best: Candidate
+    seconds: Mapping[Candidate, float]
+    first: Mapping[Candidate, float]
+    remarks: Sequence[str]
 
-
-def candidates(
-    device: str, *, amp: str = "auto", memory: str = "auto", compile: bool = False
-) -> list[Candidate]:
-    """What is worth measuring on a device, the plainest first.
-
-    Args:
-        device: 'cpu', 'cuda', 'cuda:1', ….
-        amp: 'auto', or the only one wanted.
-        memory: 'auto', or the only one wanted.
-        compile: whether to try torch.compile, which takes many seconds before its first batch.
-    """
-    precisions = ["f32"] + ["bf16"] * native_bf16(device) if amp == "auto" else [amp]
-    formats = ["contiguous", "channels_last"] if memory == "auto" else [memory]
-    plain = [Candidate(a, m) for a in precisions for m in formats]
-    return plain + ([Candidate(precisions[-1], formats[-1], True)] if compile else [])
+    @property
+    def why(self) -> str:
+        """What was measured, in one sentence without a full stop."""
+        if not self.seconds:
+            return "; ".join([*self.remarks, f"{self.best} is the plainest"])
+        measured = ", ".join(f"{t * 1e3:.0f} ms with {c}" for c, t in self.seconds.items())
+        return "; ".join([f"{self.best}: a batch took {measured}", *self.remarks])
 
 
 def native_bf16(device: str) -> bool:
@@ -91,31 +63,40 @@ def choose(
     candidates: Sequence[Candidate],
     device: str,
     seed: int = 0,
+    *,
+    later: bool = False,
+    in_turns: bool = True,
 ) -> Choice:
     """Measure a few batches forward and backward with each candidate, and take the fastest.
 
     The module is the same to the bit afterwards, and so is torch's chance.
 
     Args:
-        module: what is trained; it is in each candidate's memory format when its step is made.
-        make_step: for a candidate the function that gives the mean loss of batch 0, 1 or 2.
-        candidates: the plainest first; a single one is not measured.
+        module: what is trained.
+        make_step: lets the process and the module compute as a candidate says, and gives the
+            function from the number of a batch to its mean loss; called before every batch.
+        candidates: the plainest first.
         device: where the module is.
         seed: of dropout and the like, the same for every candidate.
+        later: the first candidate won before: others may be given up after their first batch.
+        in_turns: batch by batch, so that a busy moment hits all alike; else one after the other,
+            the first candidate last.
     """
-    if len(candidates) == 1:
-        only = candidates[0]
-        return Choice(only.amp, only.memory, only.compiled, {}, "nothing else was allowed.")
-    trial = _Trial(module, make_step, device, seed)
+    trial = _Trial(module, make_step, device, seed, later)
+    numbers = range(WARM_UPS + BATCHES)
     with untouched(module):
-        for number in range(WARM_UPS + BATCHES):  # in turns: a busy moment should hit all alike
-            for candidate in candidates:
-                trial.batch(candidate, number)
-    seconds = {c: min(took[WARM_UPS:]) for c, took in trial.seconds.items()}
-    remarks = list(trial.remarks.values())
+        if in_turns:
+            for number in numbers:
+                for candidate in candidates:
+                    trial.batch(candidate, number)
+        else:
+            for candidate in reversed(candidates):
+                for number in numbers:
+                    trial.batch(candidate, number)
+    took = {c: trial.seconds[c] for c in candidates if c in trial.seconds}
+    seconds = {c: min(each[WARM_UPS:] or each) for c, each in took.items()}
     best = _fastest(seconds) if seconds else candidates[0]
-    told = {str(candidate): took for candidate, took in seconds.items()}
-    return Choice(best.amp, best.memory, best.compiled, told, _why(best, seconds, remarks, device))
+    return Choice(best, seconds, {c: each[0] for c, each in took.items()}, trial.remarks)
 
 
 def _fastest(seconds: Mapping[Candidate, float]) -> Candidate:
@@ -124,18 +105,6 @@ def _fastest(seconds: Mapping[Candidate, float]) -> Candidate:
         if seconds[other] < (1.0 - MARGIN) * seconds[best]:
             best = other
     return best
-
-
-def _why(
-    best: Candidate, seconds: Mapping[Candidate, float], remarks: Sequence[str], device: str
-) -> str:
-    if not seconds:
-        return f"{'; '.join(remarks)}: {best} is the plainest."
-    measured = ", ".join(f"{took * 1e3:.0f} ms with {c}" for c, took in seconds.items())
-    notes = list(remarks)
-    if all(c.amp == "f32" for c in seconds) and not remarks and not native_bf16(device):
-        notes.append("bf16 is not native here")
-    return f"{best}: a batch took {measured}" + "".join(f"; {note}" for note in notes) + "."
 
 
 class _Trial:
@@ -147,18 +116,23 @@ class _Trial:
     """
 
     def __init__(
-        self, module: nn.Module, make_step: Callable[[Candidate], Step], device: str, seed: int
+        self,
+        module: nn.Module,
+        make_step: Callable[[Candidate], Step],
+        device: str,
+        seed: int,
+        later: bool,
     ) -> None:
         self._module, self._make_step = module, make_step
-        self._device, self._seed = device, seed
-        self._steps: dict[Candidate, Step] = {}
+        self._device, self._seed, self._later = device, seed, later
         self._reference: list[torch.Tensor] = []
+        self._out: set[Candidate] = set()
         self.seconds: dict[Candidate, list[float]] = {}
-        self.remarks: dict[Candidate, str] = {}
+        self.remarks: list[str] = []
 
     def batch(self, candidate: Candidate, number: int) -> None:
         """Forward and backward of one batch; of the first one the gradients are looked at."""
-        if candidate in self.remarks:
+        if candidate in self._out:
             return
         try:
             took = self._took(candidate, number)
@@ -170,35 +144,39 @@ class _Trial:
         self.seconds.setdefault(candidate, []).append(took)
         if number == 0:
             self._compare(candidate)
+            self._give_up(candidate, took)
 
     def _took(self, candidate: Candidate, number: int) -> float:
-        shaped(self._module, candidate.memory)
-        if candidate not in self._steps:
-            self._steps[candidate] = self._make_step(candidate)
+        step = self._make_step(candidate)
         torch.manual_seed(self._seed + number)
         for parameter in self._module.parameters():
             parameter.grad = None
         start = _now(self._device)
-        torch.autograd.backward(self._steps[candidate](number))
+        torch.autograd.backward(step(number))
         return _now(self._device) - start
 
     def _compare(self, candidate: Candidate) -> None:
         found = [p.grad for p in self._module.parameters() if p.grad is not None]
-        if candidate.amp == "f32":
-            self._reference = self._reference or found
-        elif self._reference and (alike := cosine(self._reference, found)) < AGREEING:
-            told = f"the gradients of {candidate} are unlike those of f32 ({alike:.3f})"
+        if not self._reference and (candidate.amp == "f32" or self._later):
+            self._reference = found
+        elif (
+            (candidate.amp != "f32" or candidate.compiled)
+            and self._reference
+            and (alike := cosine(self._reference, found)) < AGREEING
+        ):
+            plain = "eager torch" if candidate.compiled else "f32"
+            told = f"the gradients of {candidate} are unlike those of {plain} ({alike:.3f})"
             self._drop(candidate, told)
 
+    def _give_up(self, candidate: Candidate, took: float) -> None:
+        best = min(each[0] for each in self.seconds.values())
+        if self._later and not candidate.compiled and took > HOPELESS * best:
+            self._out.add(candidate)
+
     def _drop(self, candidate: Candidate, why: str) -> None:
-        self.remarks[candidate] = why
+        self._out.add(candidate)
+        self.remarks.append(why)
         self.seconds.pop(candidate, None)
-
-
-def shaped(module: nn.Module, memory: str) -> nn.Module:
-    """The module, its convolutions' weights brought into a memory format in place."""
-    order = torch.channels_last if memory == "channels_last" else torch.contiguous_format
-    return module.to(memory_format=order)
 
 
 def cosine(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:

@@ -1,0 +1,63 @@
+"""Stages compiled for the batches that they are trained on: torch.compile (Ansel et al. 2024)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+
+from regraft.stages import Flow, Stage
+
+log = logging.getLogger("regraft")
+#: Variants of one function that torch keeps before it gives compiling up: a plan has few phases.
+VARIANTS = 64
+SHOWN = 200  # characters of what it says when it fails
+
+
+def through(steps: Sequence[Stage], flow: Flow) -> Flow:
+    """What stages, one after the other, make of a flow."""
+    for stage in steps:
+        flow = stage(flow)
+    return flow
+
+
+class Chains:
+    """Compiled chains of stages, by the index of the first.
+
+    Other batch sizes would be compiled again and again: only what has the usual number of rows
+    should come here. Random numbers are drawn as eager torch draws them.
+
+    Attributes:
+        failed: why nothing is compiled any more, '' while all is well.
+    """
+
+    def __init__(self) -> None:
+        self.failed = ""
+        self._made: dict[int, Callable[[Flow], Flow]] = {}
+
+    def run(self, steps: Sequence[Stage], flow: Flow) -> Flow:
+        """What the stages make of a flow; computed eagerly, and said once, if compiling fails."""
+        if self.failed:
+            return through(steps, flow)
+        try:
+            return self._chain(steps)(flow)
+        except torch._dynamo.exc.TorchDynamoException as problem:
+            self.failed = " ".join(str(problem).split())[:SHOWN]
+            log.warning("torch.compile failed, so training goes on without it: %s", self.failed)
+            return through(steps, flow)
+
+    def _chain(self, steps: Sequence[Stage]) -> Callable[[Flow], Flow]:
+        first = steps[0].info.index
+        if first not in self._made:
+            from torch._dynamo import config
+
+            config.recompile_limit = max(config.recompile_limit, VARIANTS)
+
+            def chain(flow: Flow) -> Flow:
+                return through(steps, flow)
+
+            self._made[first] = torch.compile(
+                chain, dynamic=False, options={"fallback_random": True}
+            )
+        return self._made[first]
