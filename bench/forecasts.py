@@ -1,6 +1,7 @@
 """Whether forecasts of time come true: what advice predicts for each plan, and what the plan took.
 
     python bench/forecasts.py DATA_FOLDER --work FOLDER [--cases TEXT] [--seed 0] [--threads 1]
+        [--plans probe,lpft]
 
 For each case of `cases.py` (those whose names hold TEXT) the advice measures this machine, then
 every plan that it weighed is run at once, in the same process. Errors are shares of what was
@@ -25,6 +26,7 @@ def main() -> None:
     arguments.add_argument("--cases", default="", help="only those whose names hold this")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, help="all processors if not given")
+    arguments.add_argument("--plans", default="", help="only these of what is weighed")
     given = arguments.parse_args()
     net = regraft.backbone().looking("crop")
     errors: dict[str, list[float]] = {}
@@ -38,6 +40,8 @@ def main() -> None:
         how["threads"] = given.threads
         advice = regraft.advise(learn, net, **how)
         for option in advice.options:
+            if given.plans and option.plan not in given.plans.split(","):
+                continue
             run = regraft.fit(learn, net, plan=option.plan, at=option.at, depths="all", **how)
             came = run.report["seconds"]["total"]
             errors.setdefault(option.plan, []).append(abs(math.log(option.seconds / came)))

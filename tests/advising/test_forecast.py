@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from regraft import plans
-from regraft.advising.forecast import BESIDES, Rows, at_cut, flops, solved, trained
+from regraft.advising.forecast import BESIDES, MORE, PER_ROW, Rows, at_cut, flops, solved, trained
 from regraft.advising.rates import Above, Rates
+from regraft.train.candidates import WORTH
 from tests.nets import small
 
 NET = small()
@@ -33,7 +34,10 @@ def test_the_parts_add_up() -> None:
     flows = 170 * 0.01
     epochs = 2 * (100 * 0.004 + 20 * 0.001)
     scores = 20 * 0.001 + 50 * 0.001
-    assert abs(found.seconds - (BESIDES + 0.5 + 1 + 2 + flows + epochs + scores)) < 0.011
+    assert (
+        abs(found.seconds - (BESIDES + 170 * PER_ROW + 0.5 + 1 + 2 + flows + epochs + scores))
+        < 0.011
+    )
     assert found.peak_memory_bytes > RATES.resident
 
 
@@ -44,8 +48,17 @@ def test_more_epochs_rows_and_views_cost_more() -> None:
     assert forecast("lpft", epochs=4, augment="flip", views=4).seconds > base
 
 
+def test_a_long_training_measures_more_before_it_begins() -> None:
+    """8 batches of 32 rows at 0.004 seconds."""
+    batches = 4  # of 32 rows, per epoch
+    short = forecast("full", epochs=WORTH // batches - 1, patience=0).seconds
+    long = forecast("full", epochs=WORTH // batches, patience=0).seconds
+    epoch = 100 * 0.004 + 20 * 0.001
+    assert abs(long - short - epoch - MORE * 32 * 0.004) < 0.021
+
+
 def test_a_head_alone_costs_next_to_nothing() -> None:
-    assert solved(0.3, 10**8, 10.0).seconds < forecast("lpft", epochs=1).seconds
+    assert solved(ROWS, 0.3, 10**8, 10.0).seconds < forecast("lpft", epochs=1).seconds
 
 
 def test_cuts_that_were_not_measured_go_by_multiply_adds() -> None:
@@ -57,7 +70,7 @@ def test_cuts_that_were_not_measured_go_by_multiply_adds() -> None:
 
 
 def test_energy_is_processor_time_times_watts() -> None:
-    told = solved(3600 - BESIDES, 0, 20.0).json()
+    told = solved(Rows(0, 0, 0), 3600 - BESIDES, 0, 20.0).json()
     assert told["cpu_seconds"] == 3600
     assert told["energy_wh"] == 20.0
     assert told["watts"] == 20.0

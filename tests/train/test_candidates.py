@@ -45,9 +45,9 @@ def test_a_gpu_has_neither() -> None:
 
 
 def test_what_it_is_called() -> None:
-    assert str(PLAIN) == "f32 contiguous, 4 threads"
+    assert str(PLAIN) == "f32 contiguous on 4 threads"
     one = Candidate("bf16", "channels_last", 1, "system", compiled=True)
-    assert str(one) == "bf16 channels_last, 1 thread, the system's allocator, compiled"
+    assert str(one) == "bf16 channels_last compiled on 1 thread with the system's allocator"
 
 
 def test_nothing_is_left_to_measure_once_it_is_put() -> None:

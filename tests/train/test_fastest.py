@@ -56,7 +56,7 @@ def test_a_long_training_takes_the_fastest_of_each(seconds: dict[str, float]) ->
     recipe, said = done(long(Recipe(batch=8, amp="f32", memory="contiguous", compile="off")))
     assert (recipe.torch_threads, recipe.allocator, recipe.compile) == (1, "keep", "off")
     assert torch.get_num_threads() == 1
-    assert [line.split(":")[0] for line in said] == ["f32 contiguous, 1 thread"] * 2
+    assert [line.split(":")[0] for line in said] == ["f32 contiguous on 1 thread"] * 2
     seconds.clear()
     seconds["allocator"] = 0.1
     recipe, _ = done(long())

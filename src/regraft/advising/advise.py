@@ -5,6 +5,7 @@ one frozen pass ─► depths, learning curve, likeness, rates of this machine �
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from regraft.plans.places import cut_of
 from regraft.prepare import Ready, Wanted, prepare
 
 Say = Callable[[str], None]
+#: Seconds for which what this machine was measured to do is believed by `advise`.
+FRESH = 3600.0
 #: Plans that are weighed, besides the head alone.
 TRAINED = ("lpft",)
 
@@ -78,8 +81,8 @@ def advise(
             engine, precision, threads, seed: as for `regraft.fit`.
         budget: seconds that the fit may take; None for no limit.
         watts: of a busy processor, for the estimate of energy.
-        again: whether to measure this machine's rates anew where training may be advised; else
-            what an earlier call found for the same network is taken.
+        again: whether to measure this machine's rates anew where training may be advised and the
+            last measurement is an hour old; else what an earlier call found is taken.
         say: called with one line per finding.
         progress: called with (images done, images in all).
 
@@ -218,17 +221,18 @@ def forecasts(
     """What each plan that is worth weighing would cost, by its name."""
     tap = tap_name(Tap(at, True))
     head = head_seconds(ready.parts, tap, seed)
-    found = {PROBE: solved(head, resident(), watts)}
+    given = len(ready.parts.val.examples)
+    every = Rows(seen.rows, given, seen.test)
+    found = {PROBE: solved(every, head, resident(), watts)}
     if seen.rows < LEAST_TRAINED or seen.hopeless:
         return found
     cuts = [cut_of("auto", seen.info.stages, at, None)]
-    held = None if again else measuring.known(ready.pipe, at, cuts)
-    held = held or measuring.measure(ready.pipe, ready.parts.train, at, cuts)
+    recent = measuring.known(ready.pipe, at, cuts, FRESH if again else math.inf)
+    held = recent or measuring.measure(ready.pipe, ready.parts.train, at, cuts)
     # What was kept by an earlier process knows nothing of what this one holds already.
     held = replace(held, resident=max(held.resident, resident()))
-    given = len(ready.parts.val.examples)
     held_out = 0 if given else round(plans.Recipe().val * seen.rows)
-    rows = Rows(seen.rows - held_out, given or held_out, seen.test)
+    rows = replace(every, learn=seen.rows - held_out, val=given or held_out)
     for name in TRAINED:
         planned = plans.planned(name)
         phases = planned.resolved(ready.pipe.backbone, at)

@@ -27,6 +27,8 @@ from regraft.similarity.both import a_distance
 
 #: Rows that solving a head is timed on.
 TIMED = 400
+#: How solving grows with the rows: with them (passes) and with their products, in between.
+GROWTH = 1.5
 #: Stages at which training and test pictures are compared, and rows of each that are looked at.
 DEPTHS, MOST = 6, 128
 #: Rows of a part below which it is not compared.
@@ -139,7 +141,8 @@ def head_seconds(parts: Parts, tap: str, seed: int) -> float:
     groups = None if parts.groups is None else parts.groups[some]
     start = time.perf_counter()
     choose(rows, labels[some], len(parts.classes), at=tap, seed=seed, groups=groups)
-    return (time.perf_counter() - start) * len(labels) / len(some)
+    took = time.perf_counter() - start
+    return took * float((len(labels) / len(some)) ** GROWTH)
 
 
 def shift(parts: Parts, seed: int) -> float | None:

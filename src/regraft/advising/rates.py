@@ -95,10 +95,15 @@ def record(pipe: Pipeline, at: int, cuts: Sequence[int]) -> Path:
     return files.cache_dir() / "rates" / f"{files.digest_of(key)}.json"
 
 
-def known(pipe: Pipeline, at: int, cuts: Sequence[int]) -> Rates | None:
-    """What was measured before, None if nothing was; needs no torch."""
+def known(
+    pipe: Pipeline, at: int, cuts: Sequence[int], within: float = float("inf")
+) -> Rates | None:
+    """What was measured in the last `within` seconds, None if nothing was; needs no torch."""
+    path = record(pipe, at, cuts)
     try:
-        return Rates.read(files.unsealed(record(pipe, at, cuts).read_bytes()))
+        if not 0 <= time.time() - path.stat().st_mtime <= within:
+            return None
+        return Rates.read(files.unsealed(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

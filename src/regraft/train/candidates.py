@@ -35,12 +35,10 @@ class Candidate:
     compiled: bool = False
 
     def __str__(self) -> str:
-        told = [f"{self.amp} {self.memory}"]
+        told = f"{self.amp} {self.memory}" + " compiled" * self.compiled
         if self.threads:
-            told.append("1 thread" if self.threads == 1 else f"{self.threads} threads")
-        if self.allocator != "keep":
-            told.append("the system's allocator")
-        return ", ".join(told + ["compiled"] * self.compiled)
+            told += " on 1 thread" if self.threads == 1 else f" on {self.threads} threads"
+        return told + " with the system's allocator" * (self.allocator != "keep")
 
     def put(self, recipe: Recipe) -> Recipe:
         """The recipe with this way in place of whatever was left to be measured."""

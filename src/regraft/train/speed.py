@@ -15,6 +15,8 @@ from regraft.train.untouched import untouched
 
 #: A candidate has to be faster than a plainer one by this share, or chance would choose.
 MARGIN = 0.03
+#: The same for what can only be measured one after the other, while the machine's load changes.
+APART = 0.1
 #: A later candidate whose first batch takes so many times the best one's is not tried again.
 HOPELESS = 1.5
 #: Cosine between the gradients in bf16 and those in f32 below which bf16 is not taken.
@@ -79,8 +81,7 @@ def choose(
         device: where the module is.
         seed: of dropout and the like, the same for every candidate.
         later: the first candidate won before: others may be given up after their first batch.
-        in_turns: batch by batch, so that a busy moment hits all alike; else one after the other,
-            the first candidate last.
+        in_turns: batch by batch, so that a busy moment hits all alike; else one after the other.
     """
     trial = _Trial(module, make_step, device, seed, later)
     numbers = range(WARM_UPS + BATCHES)
@@ -90,19 +91,19 @@ def choose(
                 for candidate in candidates:
                     trial.batch(candidate, number)
         else:
-            for candidate in reversed(candidates):
+            for candidate in candidates:
                 for number in numbers:
                     trial.batch(candidate, number)
     took = {c: trial.seconds[c] for c in candidates if c in trial.seconds}
     seconds = {c: min(each[WARM_UPS:] or each) for c, each in took.items()}
-    best = _fastest(seconds) if seconds else candidates[0]
+    best = _fastest(seconds, MARGIN if in_turns else APART) if seconds else candidates[0]
     return Choice(best, seconds, {c: each[0] for c, each in took.items()}, trial.remarks)
 
 
-def _fastest(seconds: Mapping[Candidate, float]) -> Candidate:
+def _fastest(seconds: Mapping[Candidate, float], margin: float) -> Candidate:
     best, *others = seconds
     for other in others:
-        if seconds[other] < (1.0 - MARGIN) * seconds[best]:
+        if seconds[other] < (1.0 - margin) * seconds[best]:
             best = other
     return best
 
