@@ -3,9 +3,10 @@
     python bench/forecasts.py DATA_FOLDER --work FOLDER [--cases TEXT] [--seed 0] [--threads 1]
         [--plans probe,lpft]
 
-For each case of `cases.py` (those whose names hold TEXT) the advice measures this machine, then
-every plan that it weighed is run at once, in the same process. Errors are shares of what was
-predicted to what came, as logarithms: half and twice are equally wrong. Medians are of their sizes.
+For each case of `cases.py` (those whose names hold TEXT) the advice measures this machine (or did
+so in the last hour), then every plan that it weighed is run at once, in the same process.
+Errors are shares of what was predicted to what came, as logarithms: half and twice are equally
+wrong. Medians are of their sizes.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 
 import regraft
 from regraft.errors import OptionError, TrainingError
+from regraft.files import unsealed
 from regraft.plans import Phase, Recipe
 from tests.nets import small
 from tests.pictures import write_folder
@@ -129,6 +130,39 @@ def test_an_interrupted_fit_goes_on(data: Path, tmp_path: Path) -> None:
     assert (folder / "started.json").exists()
     again = fit(data, "gradual", unfinished=folder)
     assert all(torch.equal(t, tensors(again)[n]) for n, t in tensors(whole).items())
+
+
+def test_what_was_measured_is_not_measured_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another choice would be other bits; 7 steps an epoch, so that all of it is measured."""
+    from regraft.train import candidates, speed
+
+    folder, threads = tmp_path / "run.unfinished", torch.get_num_threads()
+    how: dict[str, Any] = {
+        "recipe": Recipe(batch=8, compile="off"),
+        "settings": {"epochs": candidates.WORTH // 7 + 1, "patience": 0},
+        "unfinished": folder,
+        "threads": 2,
+    }
+
+    def stop(event: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, watch=stop, **how)
+    chosen = unsealed((folder / "started.json").read_bytes())["chosen"]["recipe"]
+    assert chosen["torch_threads"] in (1, 2)
+    assert chosen["allocator"] in ("keep", "system")
+    assert torch.get_num_threads() == 2, "as it was asked for, whatever training computed with"
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(speed, "choose", never)
+    again = fit(data, finish=True, **how)
+    assert {key: again.settings[key] for key in chosen} == chosen
+    torch.set_num_threads(threads)
 
 
 def test_changed_data_do_not_pass_for_the_same(data: Path, tmp_path: Path) -> None:

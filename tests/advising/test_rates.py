@@ -26,5 +26,6 @@ def test_kept_rates_are_taken_while_they_are_fresh() -> None:
     for moved in (-120.0, 120.0):  # two minutes old; from a clock that was ahead
         os.utime(path, (now + moved, now + moved))
         assert known(pipe, 2, [2], 60.0) is None
+        assert known(pipe, 2, [2]) == RATES, "a fit that follows advice takes them as they are"
     path.write_text("{}")
     assert known(pipe, 2, [2]) is None

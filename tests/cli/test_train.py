@@ -18,7 +18,7 @@ from tests.pictures import write_folder
 
 from regraft import files
 from regraft.cli import inspect, run
-from regraft.cli.fit import SETTINGS
+from regraft.cli.fit import SETTINGS, from_settings
 from regraft.cli.flags import NO_FLAG, PANELS, settings
 from regraft.cli.live import Curve, line, spark
 from regraft.cli.unfinished import (
@@ -353,3 +353,20 @@ def test_inspect_shows_a_plan(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "x faster" in shown
     assert "changes a plan" in sentence(capsys, "inspect", "test_resnet", "lr=1")
     assert "name one with --at" in sentence(capsys, "inspect", "test_resnet", "--plan", "early")
+
+
+def test_a_run_from_before_threads_were_measured_is_computed_as_it_was() -> None:
+    old = {
+        "data": "photos",
+        "plan": "lpft",
+        "threads": 3,
+        "phases": [{"cut": 2, "epochs": 1, "lr": 0.1}],
+    }
+    recipe = from_settings(old, Path("run.toml"))["plan"].recipe
+    assert (recipe.torch_threads, recipe.allocator, recipe.compile) == (3, "keep", "off")
+    new = from_settings(old | {"torch_threads": 1, "compile": "on"}, Path("run.toml"))[
+        "plan"
+    ].recipe
+    assert (new.torch_threads, new.compile) == (1, "on")
+    own = {"data": "photos", "plan": "lpft"}
+    assert from_settings(own, Path("run.toml"))["plan"].recipe.torch_threads == 0

@@ -94,6 +94,11 @@ def test_a_mask_passes_no_cut() -> None:
     [
         ({"batch": 0}, "batch must be a whole number, 1 or more, got 0"),
         ({"batch": 32.0}, "batch must be a whole number"),
+        (
+            {"torch_threads": 1025},
+            "torch_threads must be a whole number, 0 or more and at most 1024",
+        ),
+        ({"compile": "on", "checkpoint": True}, "compile must be off or auto where checkpoint"),
         ({"accumulate": 33}, "accumulate must be at most the batch (32), got 33"),
         ({"label_smoothing": 1.0}, "label_smoothing must be a number, 0 or more and less than 1"),
         ({"views": 65}, "views must be a whole number, 0 or more and at most 64"),

@@ -33,6 +33,7 @@ PLAN = (
     "dropout=0.2",
 )
 PLAN += ("augment=flip, rotate=10", "views=2", "amp=f32", "memory=contiguous")
+PLAN += ("torch_threads=1", "allocator=keep", "compile=off")
 #: A checkpoint at every epoch, so that most kills leave one behind.
 OFTEN = {"REGRAFT_CHECKPOINT_SECONDS": "0"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from regraft.plans import Recipe
 from regraft.train.candidates import (
     Candidate,
@@ -30,18 +32,19 @@ def test_what_the_recipe_names_is_not_varied() -> None:
     assert allocators("cpu", settled, only) == []
 
 
-def test_half_the_threads_and_one() -> None:
+def test_half_the_threads_each_time() -> None:
     def counts(threads: int) -> list[int]:
         best = Candidate("f32", "contiguous", threads)
         return [c.threads for c in fewer_threads("cpu", Recipe(), best)]
 
-    assert [counts(n) for n in (1, 2, 3, 16)] == [[], [1], [1], [8, 1]]
+    assert [counts(n) for n in (1, 2, 3, 16)] == [[], [1], [1], [8]]
 
 
 def test_a_gpu_has_neither() -> None:
     assert fewer_threads("cuda", Recipe(), PLAIN) == []
     assert allocators("cuda", Recipe(), PLAIN) == []
-    assert [c.allocator for c in allocators("cpu", Recipe(), PLAIN)] == ["system"]
+    other = [c.allocator for c in allocators("cpu", Recipe(), PLAIN)]
+    assert other == ["system"] * (sys.platform == "linux")
 
 
 def test_what_it_is_called() -> None:

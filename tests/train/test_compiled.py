@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from regraft.plans import Phase, Recipe
-from regraft.train.fastest import first_loss, ready
+from regraft.train.fastest import fastest, first_batch, loss_on, ready
+from regraft.train.job import Job
 from regraft.train.loop import train
-from regraft.train.state import Keeper
+from regraft.train.state import Keeper, Place, State
 from tests.train.jobs import job
 
 RECIPE = Recipe(batch=8, amp="f32", memory="contiguous", drop_path=0.2)
+
+
+def first_loss(made: Job, number: int) -> torch.Tensor:
+    return loss_on(made, 1, first_batch(made, 0, number, 8))
 
 
 def gradients(compiled: int) -> tuple[float, list[torch.Tensor]]:
@@ -19,7 +27,7 @@ def gradients(compiled: int) -> tuple[float, list[torch.Tensor]]:
     ready(made, 0)
     made.above.compiled = compiled
     torch.manual_seed(0)
-    loss = first_loss(made, 0, 0)
+    loss = first_loss(made, 0)
     torch.autograd.backward(loss)
     assert bool(made.above._chains._made) == bool(compiled)
     assert made.above.uncompiled == ""
@@ -63,9 +71,64 @@ def test_without_a_compiler_it_is_said_and_training_goes_on(
     monkeypatch.setattr(torch, "compile", compile)
     made = job((Phase(1, 1, 1e-3),), RECIPE)
     ready(made, 0)
-    plain = float(first_loss(made, 0, 0).detach())
+    plain = float(first_loss(made, 0).detach())
     made.above.compiled = 8
-    assert float(first_loss(made, 0, 0).detach()) == plain
-    assert float(first_loss(made, 0, 1).detach()) > 0
+    assert float(first_loss(made, 0).detach()) == plain
+    assert float(first_loss(made, 1).detach()) > 0
     assert "no g++" in made.above.uncompiled
     assert caplog.text.count("torch.compile failed") == 1
+
+
+class Broken(torch.autograd.Function):
+    """The way back cannot be had."""
+
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no g++")
+
+
+def trained(compiled: int, recipe: Recipe = RECIPE) -> tuple[Job, Place]:
+    kept: list[Place] = []
+
+    class Kept(Keeper):
+        def keep(self, state: State) -> None:
+            kept.append(replace(state.place))
+
+    made = job((Phase(1, 2, 1e-3, patience=0),), recipe)
+    made.above.compiled = compiled
+    keeper = Kept(None)
+    keeper.due = lambda better=False: True  # type: ignore[method-assign]
+    train(made, keeper, lambda event: None)
+    return made, kept[-1]
+
+
+def test_a_way_back_that_fails_is_gone_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda chain, **_: lambda flow: Broken.apply(chain(flow)))
+    made, place = trained(8)
+    assert "no g++" in made.above.uncompiled
+    assert place.eager, "a training that goes on from here must compute alike"
+    assert caplog.text.count("torch.compile failed") == 1
+    plain, place = trained(0)
+    assert not place.eager
+    after, before = made.above.tensors(), plain.above.tensors()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_parts_of_a_batch_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def compile(chain: Any, **_: object) -> Any:
+        return lambda flow: seen.append(len(flow)) or chain(flow)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    recipe = replace(RECIPE, accumulate=2, compile="on", torch_threads=1, allocator="keep")
+    made = fastest(job((Phase(1, 1, 1e-3),), recipe), 1, lambda line: None)
+    train(made, Keeper(None), lambda event: None)
+    assert seen
+    assert set(seen) == {4}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +16,9 @@ from regraft.train.candidates import Candidate
 from regraft.train.job import Job
 from tests.train.jobs import job
 
+LINUX = sys.platform == "linux"
 SETTLED = Recipe(batch=8, amp="f32", memory="contiguous", torch_threads=1, allocator="keep")
+SETTLED_BUT_THREADS = replace(SETTLED, torch_threads=0, compile="off")
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +60,26 @@ def test_a_long_training_takes_the_fastest_of_each(seconds: dict[str, float]) ->
     recipe, said = done(long(Recipe(batch=8, amp="f32", memory="contiguous", compile="off")))
     assert (recipe.torch_threads, recipe.allocator, recipe.compile) == (1, "keep", "off")
     assert torch.get_num_threads() == 1
-    assert [line.split(":")[0] for line in said] == ["f32 contiguous on 1 thread"] * 2
-    seconds.clear()
+    assert [line.split(":")[0] for line in said] == [
+        "f32 contiguous on 2 threads",  # of 4
+        "f32 contiguous on 1 thread",
+        *["f32 contiguous on 1 thread"] * LINUX,
+    ]
+
+
+def test_threads_are_halved_for_as_long_as_it_helps(seconds: dict[str, float]) -> None:
+    seconds |= {"on 8": 0.5, "on 4": 0.7, "on 2": 0.1}
+    recipe, said = done(long(SETTLED_BUT_THREADS), threads=16)
+    assert recipe.torch_threads == 8
+    assert len(said) == 2
+
+
+@pytest.mark.skipif(not LINUX, reason="glibc has these settings")
+def test_the_allocator_is_that_of_the_faster(seconds: dict[str, float]) -> None:
     seconds["allocator"] = 0.1
     recipe, _ = done(long())
     assert recipe.allocator == "system"
-    assert process._settled in ("system", "")  # '' where the C library has no such settings
+    assert process._settled in ("system", "")  # '' where the C library is another
 
 
 def test_a_short_training_measures_no_threads(seconds: dict[str, float]) -> None:
@@ -97,6 +115,24 @@ def test_compiling_has_to_repay_its_time(
     recipe, said = done(long(SETTLED, epochs))
     assert recipe.compile == taken
     assert ["compiling took 30 s" in line for line in said] == [True] * (eager > 1)
+
+
+def test_what_is_measured_is_what_will_be_computed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With accumulation a part of a batch; and it is read before the clock starts."""
+    rows: list[int] = []
+    made = long(Recipe(batch=8, accumulate=2, amp="f32", compile="off"))
+    monkeypatch.setattr(fastest, "loss_on", lambda job, cut, batch: measured(len(batch.rows)))
+
+    def measured(count: int) -> torch.Tensor:
+        rows.append(count)
+        return next(iter(made.above.head.parameters())).sum()
+
+    _, said = done(made, 1)
+    assert set(rows) == {4}
+    assert all(": 4 rows took" in line for line in said)
+    assert fastest.piece(made) == 4
 
 
 def test_recomputed_activations_are_not_compiled(seconds: dict[str, float]) -> None:

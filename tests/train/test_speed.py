@@ -58,7 +58,7 @@ def test_the_faster_one_is_taken(slow: Candidate) -> None:
     assert found.best == fast
     assert set(found.seconds) == {F32, LAST}
     assert found.seconds[slow] > 0.2
-    assert found.why.startswith(f"{fast}: a batch took ")
+    assert found.why(16).startswith(f"{fast}: 16 rows took ")
 
 
 def test_nothing_is_left_of_it() -> None:
@@ -66,6 +66,7 @@ def test_nothing_is_left_of_it() -> None:
     before, chance = copied(net), torch.get_rng_state()
     strides = [parameter.stride() for parameter in net.parameters()]
     chosen(net, [F32, LAST, BF16])
+    chosen(net, [F32, Candidate("f32", "contiguous", 1)], later=True, in_turns=False)
     assert same(copied(net), before)
     assert torch.equal(torch.get_rng_state(), chance)
     assert [parameter.stride() for parameter in net.parameters()] == strides
@@ -115,7 +116,7 @@ def test_gradients_that_bf16_gets_wrong_are_refused() -> None:
 
     found = choose(net, make_step, [F32, BF16], "cpu")
     assert found.best == F32
-    assert "unlike those of f32" in found.why
+    assert "unlike those of f32" in found.why(16)
     assert BF16 not in found.seconds
 
 
@@ -135,10 +136,39 @@ def test_what_runs_out_of_memory_is_left_out() -> None:
 
     found = choose(net, make_step, [F32, LAST], "cpu")
     assert found.best == LAST
-    assert "f32 contiguous ran out of memory" in found.why
+    assert "f32 contiguous ran out of memory" in found.why(16)
     none = choose(net, lambda _: make_step(F32), [F32, LAST], "cpu")
     assert none.best == F32
-    assert none.why.endswith("f32 contiguous is the plainest")
+    assert none.why(16).endswith("f32 contiguous is the plainest")
+
+
+def test_what_cannot_be_compiled_drops_out_on_its_way_back() -> None:
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no compiler")
+
+    net, compiled = convolutions(), Candidate("f32", "contiguous", compiled=True)
+
+    def make_step(candidate: Candidate) -> speed.Step:
+        def step(number: int) -> torch.Tensor:
+            x, labels = batch(number)
+            loss = nn.functional.cross_entropy(net(x), labels)
+            return Broken.apply(loss) if candidate == bad else loss
+
+        return step
+
+    bad = compiled
+    found = choose(net, make_step, [F32, compiled], "cpu", later=True)
+    assert found.best == F32
+    assert "torch.compile failed (no compiler)" in found.why(16)
+    bad = F32
+    with pytest.raises(RuntimeError, match="no compiler"):
+        choose(net, make_step, [F32], "cpu")
 
 
 def test_other_errors_are_not_hidden() -> None:

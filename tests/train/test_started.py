@@ -44,6 +44,12 @@ def test_another_setting_is_named(tmp_path: Path) -> None:
         begin(tmp_path, ASKED | {"lr": 1e-4}, ROWS)
 
 
+def test_what_differs_within_a_setting_is_named(tmp_path: Path) -> None:
+    begin(tmp_path, ASKED | {"recipe": {"batch": 8, "ema": 0.0}}, ROWS)
+    with pytest.raises(OptionError, match=r"another 'batch' \(8, not 16\)"):
+        begin(tmp_path, ASKED | {"recipe": {"batch": 16, "ema": 0.0}}, ROWS)
+
+
 def test_a_newer_version_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(sealed({"format": 99, "regraft": "7.1"}))
     with pytest.raises(TrainingError, match=r"7\.1"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from regraft import similarity
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap
-from regraft.choose import choose
+from regraft.choose import MOST_LOGISTIC, choose
 from regraft.evidence.depths import Depth, depths
 from regraft.evidence.growth import Growth, growth
 from regraft.evidence.learnable import Learnable, learnable
@@ -27,7 +27,8 @@ from regraft.similarity.both import a_distance
 
 #: Rows that solving a head is timed on.
 TIMED = 400
-#: How solving grows with the rows: with them (passes) and with their products, in between.
+#: How solving grows with the rows while they are fewer than the columns: with them (passes) and
+#: with their products, in between. Beyond, with them.
 GROWTH = 1.5
 #: Stages at which training and test pictures are compared, and rows of each that are looked at.
 DEPTHS, MOST = 6, 128
@@ -138,11 +139,13 @@ def head_seconds(parts: Parts, tap: str, seed: int) -> float:
     labels = numbers(parts.train, parts.classes)
     some = thinned(labels, TIMED, seed=seed, groups=parts.groups)
     rows = {tap: take(parts.train.rows[tap], some)}
+    n, d, count = len(labels), rows[tap].shape[1], len(parts.classes)
+    head = "ridge" if n * min(n, d) * count > MOST_LOGISTIC else "auto"
     groups = None if parts.groups is None else parts.groups[some]
     start = time.perf_counter()
-    choose(rows, labels[some], len(parts.classes), at=tap, seed=seed, groups=groups)
-    took = time.perf_counter() - start
-    return took * float((len(labels) / len(some)) ** GROWTH)
+    choose(rows, labels[some], count, at=tap, head=head, seed=seed, groups=groups)
+    took, dense = time.perf_counter() - start, max(len(some), min(n, d))
+    return took * float((dense / len(some)) ** GROWTH * n / dense)
 
 
 def shift(parts: Parts, seed: int) -> float | None:

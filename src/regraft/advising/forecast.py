@@ -1,4 +1,4 @@
-"""What a plan will cost here: time and memory, from rates that were measured a moment ago.
+"""What a plan will cost here: time and memory, from rates that were measured on this machine.
 
 seconds = flows below the cuts + speed trials + epochs · (learning + validation) + WiSE-FT + test
 """

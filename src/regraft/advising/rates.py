@@ -9,6 +9,7 @@ cache, so that a later forecast for the same network and cuts needs no torch.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -95,13 +96,11 @@ def record(pipe: Pipeline, at: int, cuts: Sequence[int]) -> Path:
     return files.cache_dir() / "rates" / f"{files.digest_of(key)}.json"
 
 
-def known(
-    pipe: Pipeline, at: int, cuts: Sequence[int], within: float = float("inf")
-) -> Rates | None:
+def known(pipe: Pipeline, at: int, cuts: Sequence[int], within: float = math.inf) -> Rates | None:
     """What was measured in the last `within` seconds, None if nothing was; needs no torch."""
     path = record(pipe, at, cuts)
     try:
-        if not 0 <= time.time() - path.stat().st_mtime <= within:
+        if within < math.inf and not 0 <= time.time() - path.stat().st_mtime <= within:
             return None
         return Rates.read(files.unsealed(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):

@@ -313,6 +313,9 @@ def from_settings(
     name, tables = held.pop("plan", "probe"), held.pop("phases", None)
     recipe = {key: held.pop(key) for key in RECIPE if key in held}
     if tables is not None:
+        # Files from before these were chosen by measuring: computed as they were then.
+        then = {"torch_threads": held.get("threads") or 0, "allocator": "keep", "compile": "off"}
+        recipe = then | recipe
         known = plans.Planned(name, phases_of(tables, f"{path}: "), plans.Recipe())
         planned = plans.planned(known, None, recipe | (changes or {}))
     else:

@@ -123,8 +123,10 @@ class Recipe:
     )
     torch_threads: int = setting(
         0,
-        "Threads of torch while it trains; 0 measures two batches with all, half and one.",
+        "Threads of torch while it trains; 0 measures two batches, and halves them for as long as "
+        "that is faster.",
         least=0,
+        most=1024,
     )
     allocator: str = setting(
         "auto",

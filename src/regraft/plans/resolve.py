@@ -105,6 +105,10 @@ def check_recipe(recipe: Recipe) -> None:
         raise OptionError(
             f"accumulate must be at most the batch ({recipe.batch}), got {recipe.accumulate}."
         )
+    if recipe.compile == "on" and recipe.checkpoint:
+        raise OptionError(
+            "compile must be off or auto where checkpoint is true: it recomputes eagerly."
+        )
     if recipe.wise not in ("off", "auto") and not _is_share(recipe.wise):
         raise OptionError(
             f"wise must be off, auto, or a number from 0 to 1, got '{recipe.wise:.60}'."

@@ -63,6 +63,10 @@ class Above(nn.Module):
         """Why torch.compile failed here, '' if it did not."""
         return self._chains.failed
 
+    def gave_up(self, problem: RuntimeError) -> bool:
+        """See `regraft.train.compiled.Chains.gave_up`."""
+        return self._chains.gave_up(problem)
+
     def prepared(self, rows: Flow) -> Flow:
         """What goes into stage 0, from a batch of rows."""
         if self.preamble is None:

@@ -23,6 +23,7 @@ from regraft.pipeline import Pipeline
 from regraft.plans import Phase, Recipe
 from regraft.train import adapters, head, wise
 from regraft.train.above import HEAD
+from regraft.train.fastest import settled
 from regraft.train.job import Job, Watch
 from regraft.train.loop import Trained, train
 from regraft.train.making import Making
@@ -120,6 +121,22 @@ def adapt(
         RegraftError: in one sentence, if it cannot be done.
     """
     settle(pipe.threads)
+    try:
+        return _adapted(parts, pipe, wanted, keeper, say, watch, chose, progress)
+    finally:
+        settle(pipe.threads)  # whatever training computed with
+
+
+def _adapted(
+    parts: Parts,
+    pipe: Pipeline,
+    wanted: Wanted,
+    keeper: Keeper,
+    say: Say,
+    watch: Watch,
+    chose: Callable[[tuple[Phase, ...], Recipe], None],
+    progress: Progress | None,
+) -> Adapted:
     making = Making(parts, pipe, wanted.plan, wanted.recipe, wanted.at, wanted.seed, say, progress)
     job = making.job(wanted.solved)
     chose(job.plan, job.recipe)
@@ -175,6 +192,7 @@ def _test(making: Making, job: Job) -> NDArray[np.float32] | None:
     if not len(part):
         return None
     features = []
+    settled(job)  # the engine has set threads of its own
     job.above.eval()
     with torch.inference_mode():
         for start in range(0, len(part), BATCH):

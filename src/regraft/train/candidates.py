@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -68,19 +69,18 @@ def orders(recipe: Recipe, threads: int, *, native_bf16: bool) -> list[Candidate
 
 
 def fewer_threads(device: str, recipe: Recipe, best: Candidate) -> list[Candidate]:
-    """The best so far with half the threads and with one; nothing on a GPU.
+    """The best so far with half the threads; nothing on a GPU.
 
     Threads that are the two halves of one core, or that another process wants, slow each other.
     """
-    if recipe.torch_threads or device != "cpu":
+    if recipe.torch_threads or device != "cpu" or best.threads < 2:
         return []
-    counts = {best.threads // 2, 1} - {0, best.threads}
-    return [replace(best, threads=count) for count in sorted(counts, reverse=True)]
+    return [replace(best, threads=best.threads // 2)]
 
 
 def allocators(device: str, recipe: Recipe, best: Candidate) -> list[Candidate]:
     """The other way to treat freed memory; nothing on a GPU, where torch has a way of its own."""
-    if recipe.allocator != "auto" or device != "cpu":
+    if recipe.allocator != "auto" or device != "cpu" or sys.platform != "linux":
         return []
     return [replace(best, allocator="system")]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from regraft.stages import Flow, Stage
+from regraft.train.memory import is_out_of_memory
 
 log = logging.getLogger("regraft")
 #: Variants of one function that torch keeps before it gives compiling up: a plan has few phases.
@@ -42,10 +44,25 @@ class Chains:
             return through(steps, flow)
         try:
             return self._chain(steps)(flow)
-        except torch._dynamo.exc.TorchDynamoException as problem:
-            self.failed = " ".join(str(problem).split())[:SHOWN]
-            log.warning("torch.compile failed, so training goes on without it: %s", self.failed)
-            return through(steps, flow)
+        except RuntimeError as problem:
+            if is_out_of_memory(problem):
+                raise
+            self._give_up(problem)
+        return through(steps, flow)
+
+    def gave_up(self, problem: RuntimeError) -> bool:
+        """Whether compiling may have failed, so that the same is to be tried without it.
+
+        The way back through a chain is compiled only when it is gone, outside of `run`.
+        """
+        if self.failed or not self._made or is_out_of_memory(problem):
+            return False
+        self._give_up(problem)
+        return True
+
+    def _give_up(self, problem: RuntimeError) -> None:
+        self.failed = " ".join(str(problem).split())[:SHOWN]
+        log.warning("torch.compile failed, so training goes on without it: %s", self.failed)
 
     def _chain(self, steps: Sequence[Stage]) -> Callable[[Flow], Flow]:
         first = steps[0].info.index
@@ -57,7 +74,10 @@ class Chains:
             def chain(flow: Flow) -> Flow:
                 return through(steps, flow)
 
-            self._made[first] = torch.compile(
-                chain, dynamic=False, options={"fallback_random": True}
-            )
+            # What is compiled has its threads written into it: they belong to what is cached.
+            options: dict[str, Any] = {
+                "fallback_random": True,
+                "cpp.threads": torch.get_num_threads(),
+            }
+            self._made[first] = torch.compile(chain, dynamic=False, options=options)
         return self._made[first]

@@ -16,6 +16,7 @@ from regraft.train import candidates as ways
 from regraft.train import draw, speed
 from regraft.train.candidates import Candidate
 from regraft.train.job import Job
+from regraft.train.step import Batch
 
 Say = Callable[[str], None]
 
@@ -28,75 +29,107 @@ def fastest(job: Job, threads: int, say: Say) -> Job:
         threads: that torch may have.
         say: called with one line for each choice.
     """
-    number = next(i for i, phase in enumerate(job.plan) if not phase.solve)
-    ready(job, number)
-    steps = _steps(job)
-    native = speed.native_bf16(job.device)
-    first = ways.orders(job.recipe, threads, native_bf16=native)
-    best, seconds = first[0], 0.0
-    if len(first) > 1:
-        found = _measured(job, number, first)
-        best, seconds = found.best, found.seconds.get(found.best, 0.0)
-        say(found.why + _not_native(job, native) + ".")
-    if steps >= ways.WORTH:
-        for others, in_turns in ((ways.fewer_threads, True), (ways.allocators, False)):
-            if more := others(job.device, job.recipe, best):
-                found = _measured(job, number, [best, *more], later=True, in_turns=in_turns)
-                best, seconds = found.best, found.seconds.get(found.best, seconds)
-                say(found.why + ".")
-    if not seconds and steps >= ways.WORTH and job.recipe.compile == "auto":
-        seconds = _measured(job, number, [best]).seconds.get(best, 0.0)
-    best = _compiled(job, number, best, seconds * steps, steps, say)
+    best = _Search(job, threads, say).best()
     _use(job, best)
     return replace(job, amp=best.amp, memory=best.memory, recipe=best.put(job.recipe))
 
 
-def _compiled(
-    job: Job, number: int, best: Candidate, left: float, steps: int, say: Say
-) -> Candidate:
-    """The best so far, compiled if that repays its own time in the seconds that are `left`."""
-    tried = replace(best, compiled=True)
-    if job.recipe.compile == "off" or job.recipe.checkpoint:
-        return best
-    if job.recipe.compile == "on":
-        return tried
-    if left < ways.LONG.get(job.device.split(":")[0], np.inf):
-        return best
-    found = _measured(job, number, [best, tried], later=True)
-    if job.above.uncompiled or tried not in found.seconds:
-        return best
-    took, gain = found.first[tried], found.seconds[best] - found.seconds[tried]
-    pays = took < steps * (gain - speed.MARGIN * found.seconds[best])
-    told = "pays" if pays else "does not pay"
-    say(f"{found.why}; compiling took {took:.0f} s, which {told} in {steps} steps.")
-    return tried if pays else best
+def settled(job: Job) -> None:
+    """Threads and allocator of the process as the job's recipe has them: engines set their own."""
+    if job.recipe.torch_threads:
+        process.settle(job.recipe.torch_threads, job.recipe.allocator)
 
 
-def _steps(job: Job) -> int:
-    epochs = [phase.epochs for phase in job.plan if not phase.solve]
-    return ways.steps_of(epochs, len(job.train), job.recipe.batch)
+class _Search:
+    """Measures what is left open, one setting after the other."""
+
+    def __init__(self, job: Job, threads: int, say: Say) -> None:
+        self.job, self.threads, self.say = job, threads, say
+        self.number = next(i for i, phase in enumerate(job.plan) if not phase.solve)
+        ready(job, self.number)
+        epochs = [phase.epochs for phase in job.plan if not phase.solve]
+        self.steps = ways.steps_of(epochs, len(job.train), job.recipe.batch)
+        self.rows = piece(job)
+        self.batches: list[Batch] = []
+        #: Of a piece of a batch with the best so far; 0 until something was measured.
+        self.seconds = 0.0
+
+    def best(self) -> Candidate:
+        """The fastest candidate."""
+        recipe, device = self.job.recipe, self.job.device
+        native = speed.native_bf16(device)
+        first = ways.orders(recipe, self.threads, native_bf16=native)
+        lacking = "; bf16 is not native here" * (recipe.amp == "auto" and not native)
+        best = self._of(first, lacking) if len(first) > 1 else first[0]
+        if self.steps >= ways.WORTH:
+            while more := ways.fewer_threads(device, recipe, best):
+                best, before = self._of([best, *more], later=True), best
+                if best == before:
+                    break
+            if more := ways.allocators(device, recipe, best):
+                best = self._of([best, *more], later=True, in_turns=False)
+        return self._compiled(best)
+
+    def _compiled(self, best: Candidate) -> Candidate:
+        """The best so far, compiled if that repays its own time in the steps of the training."""
+        recipe, tried = self.job.recipe, replace(best, compiled=True)
+        if recipe.compile == "on":
+            return tried
+        if recipe.compile == "off" or recipe.checkpoint:
+            return best
+        if not self.seconds and self.steps >= ways.WORTH:
+            self.seconds = self._measured([best]).seconds.get(best, 0.0)
+        times = self.steps * recipe.accumulate
+        if self.seconds * times < ways.LONG.get(self.job.device.split(":")[0], np.inf):
+            return best
+        found = self._measured([best, tried], later=True)
+        if self.job.above.uncompiled or tried not in found.seconds or best not in found.seconds:
+            self.say(f"{found.why(self.rows)}.")
+            return best
+        took, gain = found.first[tried], found.seconds[best] - found.seconds[tried]
+        pays = took < times * (gain - speed.MARGIN * found.seconds[best])
+        told = "pays" if pays else "does not pay"
+        self.say(
+            f"{found.why(self.rows)}; compiling took {took:.0f} s, which {told} in {self.steps} "
+            "steps."
+        )
+        return tried if pays else best
+
+    def _of(
+        self,
+        candidates: Sequence[Candidate],
+        more: str = "",
+        *,
+        later: bool = False,
+        in_turns: bool = True,
+    ) -> Candidate:
+        """The fastest of some, and say so."""
+        found = self._measured(candidates, later=later, in_turns=in_turns)
+        self.seconds = found.seconds.get(found.best, self.seconds)
+        self.say(f"{found.why(self.rows)}{more}.")
+        return found.best
+
+    def _measured(
+        self, candidates: Sequence[Candidate], *, later: bool = False, in_turns: bool = True
+    ) -> speed.Choice:
+        job, cut = self.job, int(self.job.plan[self.number].cut)
+        if not self.batches:  # read once and ahead, as training reads ahead
+            tries = range(ways.WARM_UPS + ways.BATCHES)
+            self.batches = [first_batch(job, self.number, n, self.rows) for n in tries]
+
+        def make_step(candidate: Candidate) -> speed.Step:
+            _use(job, candidate)
+            trial = replace(job, amp=candidate.amp, memory=candidate.memory)
+            return lambda batch: loss_on(trial, cut, self.batches[batch])
+
+        return speed.choose(
+            job.above, make_step, candidates, job.device, job.seed, later=later, in_turns=in_turns
+        )
 
 
-def _not_native(job: Job, native: bool) -> str:
-    return "" if native or job.recipe.amp != "auto" else "; bf16 is not native here"
-
-
-def _measured(
-    job: Job,
-    number: int,
-    candidates: Sequence[Candidate],
-    *,
-    later: bool = False,
-    in_turns: bool = True,
-) -> speed.Choice:
-    def make_step(candidate: Candidate) -> speed.Step:
-        _use(job, candidate)
-        trial = replace(job, amp=candidate.amp, memory=candidate.memory)
-        return lambda batch: first_loss(trial, number, batch)
-
-    return speed.choose(
-        job.above, make_step, candidates, job.device, job.seed, later=later, in_turns=in_turns
-    )
+def piece(job: Job) -> int:
+    """Rows that are computed at once."""
+    return max(1, job.recipe.batch // job.recipe.accumulate)
 
 
 def _use(job: Job, candidate: Candidate) -> None:
@@ -104,7 +137,7 @@ def _use(job: Job, candidate: Candidate) -> None:
     process.settle(candidate.threads, candidate.allocator)
     order = torch.channels_last if candidate.memory == "channels_last" else torch.contiguous_format
     job.above.to(memory_format=order)
-    job.above.compiled = job.recipe.batch if candidate.compiled else 0
+    job.above.compiled = piece(job) if candidate.compiled else 0
 
 
 def ready(job: Job, number: int) -> None:
@@ -116,13 +149,18 @@ def ready(job: Job, number: int) -> None:
     job.above.train()
 
 
-def first_loss(job: Job, number: int, batch: int) -> torch.Tensor:
-    """The mean cross entropy of batch 0, 1, … of the training rows in a drawn order."""
-    cut, size = int(job.plan[number].cut), job.recipe.batch
+def first_batch(job: Job, number: int, batch: int, size: int) -> Batch:
+    """Batch 0, 1, … of the training rows in a drawn order, plain views of `size` rows."""
     order = draw.order(job.seed, number, 0, len(job.train))
     rows = order[np.arange(batch * size, (batch + 1) * size) % len(order)]
-    flow = job.send(job.train.flows[cut].read(rows, -1))
+    flows = job.train.flows[int(job.plan[number].cut)].read(rows, -1)
+    return Batch(rows, np.full(len(rows), -1), flows)
+
+
+def loss_on(job: Job, cut: int, batch: Batch) -> torch.Tensor:
+    """The mean cross entropy of a batch."""
+    flow = job.send(batch.flows)
     with job.autocast():
         logits = job.above(flow, cut)
-    target = torch.from_numpy(job.train.labels[rows]).to(job.device)
+    target = torch.from_numpy(job.train.labels[batch.rows]).to(job.device)
     return torch.nn.functional.cross_entropy(logits.float(), target)

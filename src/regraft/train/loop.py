@@ -6,7 +6,7 @@ phase ─► epoch ─► steps ─► validation ─► better? kept : patience
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ import torch
 from regraft.errors import TrainingError
 from regraft.plans import Phase
 from regraft.train import draw, ema, loss, memory, optim, rates
+from regraft.train.fastest import settled
 from regraft.train.job import Job, Watch
 from regraft.train.score import Score, score
 from regraft.train.state import Keeper, Place, State, Tensors
@@ -123,6 +124,9 @@ class _Phase:
             self._take_back(state.more)
         self.loss = loss.Loss(job.recipe, job.train.labels, job.n_classes, job.device)
         self.recent: list[float] = []
+        if self.place.eager:
+            job.above.compiled = 0
+        settled(job)  # a guard may have opened an engine, which sets threads of its own
 
     def _open(self) -> dict[str, torch.nn.Parameter]:
         """Load the weights, and let only what this phase trains have gradients."""
@@ -183,7 +187,7 @@ class _Phase:
                 buffer.copy_(held)  # an attempt that ran out of memory has counted rows already
             return forward_backward(job, batch, self.cut, self.loss, self.guards, seed, parts)
 
-        value, self.place.parts = memory.fit_in_memory(attempt, self.place.parts, len(batch.rows))
+        value, self.place.parts = self._computed(attempt, len(batch.rows))
         if not np.isfinite(value):
             return value
         for guard in self.guards:
@@ -195,6 +199,18 @@ class _Phase:
         if self.mean is not None:
             self.mean.update()
         return value
+
+    def _computed(self, attempt: Callable[[int], float], rows: int) -> tuple[float, int]:
+        """A batch in as many parts as memory wants, without torch.compile if that fails."""
+        place, above = self.place, self.job.above
+        try:
+            return memory.fit_in_memory(attempt, place.parts, rows)
+        except RuntimeError as problem:
+            if not above.gave_up(problem):
+                raise
+            return memory.fit_in_memory(attempt, place.parts, rows)
+        finally:
+            place.eager = place.eager or bool(above.uncompiled)
 
     def _batches(self) -> Iterator[Batch]:
         """The batches of this epoch that are left, read in a thread ahead of their use."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from regraft.pipeline import Pipeline, tap_name
 from regraft.plans import Phase, Recipe
 from regraft.train import adapters, drop, finder, head, names, optim, rates
 from regraft.train.above import HEAD, Above
-from regraft.train.fastest import fastest, first_loss, ready
+from regraft.train.fastest import fastest, first_batch, loss_on, ready
 from regraft.train.fisher import MOST
 from regraft.train.guards import guards
 from regraft.train.job import Job, Part
@@ -220,10 +219,16 @@ def found_rate(job: Job, number: int) -> float:
     ready(job, number)
     own = {n: p for n, p in job.above.parameters_by_name().items() if n in job.trained[number]}
     relative = rates.rates(job.above.stage_of(), phase, job.above.at + 1)
+
+    def loss(batch: int) -> torch.Tensor:
+        return loss_on(job, int(phase.cut), first_batch(job, number, batch, job.recipe.batch))
+
+    compiled, job.above.compiled = job.above.compiled, 0  # a few steps repay no compiling
     found = finder.find(
         job.above,
-        partial(first_loss, job, number),
+        loss,
         lambda: optim.optimizer(own, relative, job.recipe, phase),
         seed=job.seed,
     )
+    job.above.compiled = compiled
     return found.rate

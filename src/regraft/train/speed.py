@@ -42,13 +42,12 @@ class Choice:
     first: Mapping[Candidate, float]
     remarks: Sequence[str]
 
-    @property
-    def why(self) -> str:
-        """What was measured, in one sentence without a full stop."""
+    def why(self, rows: int) -> str:
+        """What was measured on so many rows, in one sentence without a full stop."""
         if not self.seconds:
             return "; ".join([*self.remarks, f"{self.best} is the plainest"])
         measured = ", ".join(f"{t * 1e3:.0f} ms with {c}" for c, t in self.seconds.items())
-        return "; ".join([f"{self.best}: a batch took {measured}", *self.remarks])
+        return "; ".join([f"{self.best}: {rows} rows took {measured}", *self.remarks])
 
 
 def native_bf16(device: str) -> bool:
@@ -138,9 +137,14 @@ class _Trial:
         try:
             took = self._took(candidate, number)
         except (MemoryError, RuntimeError) as problem:
-            if not is_out_of_memory(problem):
+            if is_out_of_memory(problem):
+                self._drop(candidate, f"{candidate} ran out of memory")
+            elif candidate.compiled:  # the way back is compiled only when it is gone
+                self._drop(
+                    candidate, f"torch.compile failed ({' '.join(str(problem).split())[:200]})"
+                )
+            else:
                 raise
-            self._drop(candidate, f"{candidate} ran out of memory")
             return
         self.seconds.setdefault(candidate, []).append(took)
         if number == 0:

@@ -89,6 +89,14 @@ def note(
         ) from problem
 
 
+def _differs(key: str, was: Any, now: Any) -> tuple[str, Any, Any]:
+    """What differs in a setting, within a table of settings the one that does."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return key, was, now
+    inner = next(name for name in sorted({*was, *now}) if was.get(name) != now.get(name))
+    return _differs(inner, was.get(inner), now.get(inner))
+
+
 def _must_match(
     folder: Path, held: dict[str, Any], asked: dict[str, Any], rows: Mapping[str, str]
 ) -> None:
@@ -96,9 +104,10 @@ def _must_match(
         key for key in sorted({*held["asked"], *asked}) if held["asked"].get(key) != asked.get(key)
     ]
     if other:
+        key, was, now = _differs(other[0], held["asked"].get(other[0]), asked.get(other[0]))
         raise OptionError(
-            f"{folder} was begun with another '{other[0]}' ({held['asked'].get(other[0])!r:.60}, "
-            f"not {asked.get(other[0])!r:.60}); name another --out, or remove that folder."
+            f"{folder} was begun with another '{key}' ({was!r:.60}, not {now!r:.60}); name "
+            "another --out, or remove that folder."
         )
     before: dict[str, str] = held["rows"]
     new = [name for name in rows if name not in before]

@@ -38,6 +38,7 @@ class Place:
         epoch: of the phase, 0 is the first.
         step: of the epoch, the next to do.
         parts: that batches are computed in.
+        eager: whether compiling failed and was given up.
         loss: sum over the rows of this epoch so far.
         rows: of this epoch so far.
         since: epochs of this phase without a better validation.
@@ -51,6 +52,7 @@ class Place:
     epoch: int = 0
     step: int = 0
     parts: int = 1
+    eager: bool = False
     loss: float = 0.0
     rows: int = 0
     since: int = 0
