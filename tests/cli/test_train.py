@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +28,7 @@ from regraft.cli.unfinished import (
     command_digest,
     next_comparison,
     next_folder,
+    sweep,
     unfinished,
 )
 from regraft.errors import OptionError
@@ -205,6 +207,33 @@ def test_the_same_command_goes_on_and_no_other_does(
         with pytest.raises(OptionError, match="another process is making"):
             unfinished(Path("runs/data-1"), mine).__enter__()
     assert not left.exists()
+
+
+def test_what_a_saved_run_left_is_swept_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed between its last byte and the end."""
+    monkeypatch.chdir(tmp_path)
+    made = Path("runs/data-1")
+    left = ended(made, "c", KeyboardInterrupt(), "state.safetensors")
+    made.mkdir()
+    assert next_folder("data", "c") == Path("runs/data-2")
+    assert left.exists(), "a folder that is no run says nothing about it"
+    (made / "run.toml").touch()
+    with unfinished(made, "c"):
+        sweep(made)
+        assert left.exists(), "somebody is at work there"
+    left = ended(made, "c", KeyboardInterrupt(), "state.safetensors")
+    written(made / "run.toml", -60)
+    sweep(made)
+    assert left.exists(), "it was begun after that run was saved"
+    written(made / "run.toml", 60)
+    assert next_folder("data", "c") == Path("runs/data-2")
+    assert not left.exists()
+
+
+def written(file: Path, seconds: float) -> None:
+    """Have a file be written so many seconds from now."""
+    when = time.time() + seconds
+    os.utime(file, (when, when))
 
 
 def test_an_error_before_anything_was_learned_leaves_nothing(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_killed_at_any_instant_training_ends_with_the_same_bundle(
         if not out.exists():
             finish(start(home / "data", out, home / "cache"))
         assert tree(out / "bundle") == truth, f"after kill {number}"
-        # Killed between the last byte of the run and the end: the next training sweeps nothing up.
+        # Killed between the last byte of the run and the end: the next command sweeps it up.
         assert not left.exists() or (out / "bundle").exists()
     assert went_on
     assert litter(home / "cache", tmp_path) == []

@@ -13,7 +13,7 @@ from regraft.cli import flags as made
 from regraft.cli import options
 from regraft.cli.live import watching
 from regraft.cli.output import percent, print_json, say, show_warnings
-from regraft.cli.unfinished import beside, command_digest, next_folder, unfinished
+from regraft.cli.unfinished import beside, command_digest, next_folder, sweep, unfinished
 from regraft.duration import seconds_of, told
 from regraft.errors import OptionError
 from regraft.plans import AUTO
@@ -200,6 +200,7 @@ def run(
     trains = how["plan"] == AUTO or how["plan"].trains
     command = command_digest(how) if trains else ""
     folder = out or next_folder(str(how["data"]), command)
+    sweep(folder)
     free(folder)
     if finish and not (trains and beside(folder).exists()):
         raise OptionError("--finish needs what this very command left when it was interrupted.")

@@ -42,9 +42,25 @@ def next_folder(data: str, command: str = "") -> Path:
     """
     for folder in _numbered(_name(data)):
         left = beside(folder)
+        sweep(folder)
         if not folder.exists() and (not left.exists() or goes_on(left, command)):
             return folder
     raise AssertionError  # numbers do not end
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run left beside itself that was killed after it had been saved."""
+    from regraft.record import SETTINGS
+
+    left = beside(folder)
+    with suppress(OSError):
+        saved = (folder / SETTINGS).stat().st_mtime
+        if any(path.stat().st_mtime > saved for path in left.iterdir()):
+            return  # of a later attempt, to be put where another run is by now
+        handle = files.hold(left)
+        if handle is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(handle)
 
 
 def next_comparison(data: str, command: str, done: Callable[[Path], bool]) -> Path:
