@@ -374,3 +374,21 @@ def test_interrupt_exits_with_130_and_keeps_the_work(shell: Shell) -> None:
     assert not (shell.home / "stopped").exists()
     report = shell.json("fit", "many", "--out", "stopped", "--plan", "probe", "--geometry", "crop")
     assert report["cache"]["hits"] + report["cache"]["misses"] == 360
+
+
+@pytest.mark.parametrize(("asked", "held"), [(None, "4"), ("20", "20")])
+def test_threads_of_blas_sleep_unless_asked_otherwise(asked: str | None, held: str) -> None:
+    name = "OPENBLAS_THREAD_TIMEOUT"
+    code = (
+        "import atexit, os, sys; from regraft.cli import main; assert 'numpy' not in sys.modules; "
+        f"atexit.register(lambda: print(os.environ['{name}'])); main(['--version'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | ({name: asked} if asked else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[-1] == held

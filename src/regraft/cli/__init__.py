@@ -123,6 +123,9 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a file's name may not fit the terminal's encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Before numpy is loaded: where another process wants a core, threads of its BLAS that spin
+    # while they wait make solving a head two to seven times slower (docs/benchmarks.md).
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         stop.listen()
         code = run(arguments)
