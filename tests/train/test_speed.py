@@ -11,7 +11,7 @@ from torch import nn
 from regraft.train import speed
 from regraft.train.candidates import Candidate
 from regraft.train.speed import Choice, choose, cosine
-from tests.train.nets import batch, convolutions, copied, same
+from tests.train.nets import Broken, batch, convolutions, copied, same
 
 F32, LAST = Candidate("f32", "contiguous"), Candidate("f32", "channels_last")
 BF16 = Candidate("bf16", "contiguous")
@@ -145,15 +145,6 @@ def test_what_runs_out_of_memory_is_left_out() -> None:
 
 
 def test_what_cannot_be_compiled_drops_out_on_its_way_back() -> None:
-    class Broken(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("no compiler")
-
     net, compiled = convolutions(), Candidate("f32", "contiguous", compiled=True)
 
     def make_step(candidate: Candidate) -> speed.Step:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _MIB = 1024 * 1024
@@ -47,3 +49,13 @@ def settle(threads: int, allocator: str = "keep") -> None:
     except (OSError, AttributeError):  # another C library, e.g. musl: nothing to set
         return
     _settled = allocator
+
+
+@contextmanager
+def settling(threads: int) -> Iterator[None]:
+    """`settle` before the block, and after it whatever it settled meanwhile."""
+    settle(threads)
+    try:
+        yield
+    finally:
+        settle(threads)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.backbones import Backbone
-from regraft.engine.process import settle
+from regraft.engine.process import settling
 from regraft.features import Progress
 from regraft.heads.fitted import FittedHead
 from regraft.heads.modules import layers_of
@@ -120,49 +120,35 @@ def adapt(
     Raises:
         RegraftError: in one sentence, if it cannot be done.
     """
-    settle(pipe.threads)
-    try:
-        return _adapted(parts, pipe, wanted, keeper, say, watch, chose, progress)
-    finally:
-        settle(pipe.threads)  # whatever training computed with
-
-
-def _adapted(
-    parts: Parts,
-    pipe: Pipeline,
-    wanted: Wanted,
-    keeper: Keeper,
-    say: Say,
-    watch: Watch,
-    chose: Callable[[tuple[Phase, ...], Recipe], None],
-    progress: Progress | None,
-) -> Adapted:
-    making = Making(parts, pipe, wanted.plan, wanted.recipe, wanted.at, wanted.seed, say, progress)
-    job = making.job(wanted.solved)
-    chose(job.plan, job.recipe)
-    tables = rate_tables(job)
-    for line in lines(tables):
-        say(line)
-    plain = making.plain
-    done = train(job, keeper, watch, finish=wanted.finish)
-    adapters.merge(job.above.stages)
-    mixed = _wise(job, plain, say) if done.best["phase"] else None
-    logits = logits_of(job, job.val, job.above.first)
-    counts = np.bincount(numbers(parts.train, parts.classes), minlength=len(parts.classes))
-    layers = layers_of(job.above.head, making.layers)
-    fitted = head.fitted(TRAINED, layers, logits, job.val.labels, counts, wanted.balance)
-    own = {n: t for n, t in job.above.tensors().items() if not n.startswith(HEAD)}
-    reads = _test(making, job)
-    return Adapted(
-        pipe.backbone.tuned(own),
-        fitted,
-        None if reads is None else fitted.probabilities(reads),
-        done,
-        mixed,
-        making.trained_numbers(job),
-        tables,
-        reads,
-    )
+    with settling(pipe.threads):
+        making = Making(
+            parts, pipe, wanted.plan, wanted.recipe, wanted.at, wanted.seed, say, progress
+        )
+        job = making.job(wanted.solved)
+        chose(job.plan, job.recipe)
+        tables = rate_tables(job)
+        for line in lines(tables):
+            say(line)
+        plain = making.plain
+        done = train(job, keeper, watch, finish=wanted.finish)
+        adapters.merge(job.above.stages)
+        mixed = _wise(job, plain, say) if done.best["phase"] else None
+        logits = logits_of(job, job.val, job.above.first)
+        counts = np.bincount(numbers(parts.train, parts.classes), minlength=len(parts.classes))
+        layers = layers_of(job.above.head, making.layers)
+        fitted = head.fitted(TRAINED, layers, logits, job.val.labels, counts, wanted.balance)
+        own = {n: t for n, t in job.above.tensors().items() if not n.startswith(HEAD)}
+        reads = _test(making, job)
+        return Adapted(
+            pipe.backbone.tuned(own),
+            fitted,
+            None if reads is None else fitted.probabilities(reads),
+            done,
+            mixed,
+            making.trained_numbers(job),
+            tables,
+            reads,
+        )
 
 
 def _wise(job: Job, plain: dict[str, torch.Tensor], say: Say) -> dict[str, Any] | None:
