@@ -212,7 +212,7 @@ def test_the_same_command_goes_on_and_no_other_does(
 def test_what_a_saved_run_left_is_swept_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was killed between its last byte and the end."""
     monkeypatch.chdir(tmp_path)
-    made = Path("runs/data-1")
+    made, now = Path("runs/data-1"), time.time()
     left = ended(made, "c", KeyboardInterrupt(), "state.safetensors")
     made.mkdir()
     assert next_folder("data", "c") == Path("runs/data-2")
@@ -222,18 +222,12 @@ def test_what_a_saved_run_left_is_swept_up(tmp_path: Path, monkeypatch: pytest.M
         sweep(made)
         assert left.exists(), "somebody is at work there"
     left = ended(made, "c", KeyboardInterrupt(), "state.safetensors")
-    written(made / "run.toml", -60)
+    os.utime(made / "run.toml", (now - 60, now - 60))
     sweep(made)
     assert left.exists(), "it was begun after that run was saved"
-    written(made / "run.toml", 60)
+    os.utime(made / "run.toml", (now + 60, now + 60))
     assert next_folder("data", "c") == Path("runs/data-2")
     assert not left.exists()
-
-
-def written(file: Path, seconds: float) -> None:
-    """Have a file be written so many seconds from now."""
-    when = time.time() + seconds
-    os.utime(file, (when, when))
 
 
 def test_an_error_before_anything_was_learned_leaves_nothing(tmp_path: Path) -> None:
