@@ -216,7 +216,7 @@ class Above:
         import torch
 
         from regraft.train import optim, rates
-        from regraft.train.making import ready
+        from regraft.train.fastest import ready
 
         job, above = self.job, self.job.above
         flows = job.train.flows[self.cut]

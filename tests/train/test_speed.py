@@ -13,8 +13,8 @@ from regraft.train.candidates import Candidate
 from regraft.train.speed import Choice, choose, cosine
 from tests.train.nets import Broken, batch, convolutions, copied, same
 
-F32, LAST = Candidate("f32", "contiguous"), Candidate("f32", "channels_last")
-BF16 = Candidate("bf16", "contiguous")
+F32, LAST = Candidate("f32", "contiguous", 4), Candidate("f32", "channels_last", 4)
+BF16 = Candidate("bf16", "contiguous", 4)
 
 
 def shaped(net: nn.Module, candidate: Candidate) -> None:
@@ -86,7 +86,7 @@ def test_a_later_round_gives_up_what_is_hopeless_after_one_batch() -> None:
 
 
 def test_what_changes_the_process_is_measured_one_after_the_other() -> None:
-    other = Candidate("f32", "contiguous", 0, "system")
+    other = Candidate("f32", "contiguous", 4, "system")
     seen: list[tuple[Candidate, int]] = []
     found = chosen(convolutions(), [F32, other], {F32: 0.1}, seen, in_turns=False)
     assert seen == [(c, number) for c in (F32, other) for number in range(3)]
@@ -138,14 +138,14 @@ def test_what_runs_out_of_memory_is_left_out() -> None:
 
     found = choose(net, make_step, [F32, LAST], "cpu")
     assert found.best == LAST
-    assert "f32 contiguous ran out of memory" in found.why(16)
+    assert "f32 contiguous on 4 threads ran out of memory" in found.why(16)
     none = choose(net, lambda _: make_step(F32), [F32, LAST], "cpu")
     assert none.best == F32
-    assert none.why(16).endswith("f32 contiguous is the plainest")
+    assert none.why(16).endswith("f32 contiguous on 4 threads is the plainest")
 
 
 def test_what_cannot_be_compiled_drops_out_on_its_way_back() -> None:
-    net, compiled = convolutions(), Candidate("f32", "contiguous", compiled=True)
+    net, compiled = convolutions(), Candidate("f32", "contiguous", 4, compiled=True)
 
     def make_step(candidate: Candidate) -> speed.Step:
         def step(number: int) -> torch.Tensor:

@@ -48,6 +48,8 @@ def test_what_differs_within_a_setting_is_named(tmp_path: Path) -> None:
     begin(tmp_path, ASKED | {"recipe": {"batch": 8, "ema": 0.0}}, ROWS)
     with pytest.raises(OptionError, match=r"another 'batch' \(8, not 16\)"):
         begin(tmp_path, ASKED | {"recipe": {"batch": 16, "ema": 0.0}}, ROWS)
+    with pytest.raises(OptionError, match=r"another 'new' \(None, not None\)"):
+        begin(tmp_path, ASKED | {"recipe": {"batch": 8, "ema": 0.0, "new": None}}, ROWS)
 
 
 def test_a_newer_version_is_named(tmp_path: Path) -> None:

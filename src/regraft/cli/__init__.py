@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     # Before numpy is loaded: where another process wants a core, threads of its BLAS that spin
-    # while they wait make solving a head two to seven times slower (docs/benchmarks.md).
+    # while they wait take more than twice as long to solve a head (docs/benchmarks.md).
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         stop.listen()

@@ -6,7 +6,7 @@ flow at stage `start` ─► stages[start:] ─► pool ─► head ─► logit
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -87,13 +87,13 @@ class Above(nn.Module):
         steps = list(self.stages)[start - self.first :]
         return pool(self._run(steps, flow), self.info)
 
-    def _run(self, steps: Sequence[Stage], flow: Flow) -> Flow:
+    def _run(self, steps: list[Stage], flow: Flow) -> Flow:
         """What the stages make of a flow; as it is trained, if it is."""
         learning = self.training and torch.is_grad_enabled()
         if learning and self.recompute:
             from regraft.train.recompute import run
 
-            return run(list(steps), flow)
+            return run(steps, flow)
         rows = len(flow[0] if isinstance(flow, tuple) else flow)
         if learning and steps and rows == self.compiled:
             return self._chains.run(steps, flow)

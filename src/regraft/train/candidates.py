@@ -24,21 +24,20 @@ class Candidate:
     Attributes:
         amp: 'f32' or 'bf16', of the forward pass.
         memory: 'contiguous' or 'channels_last', of images and convolutions.
-        threads: of torch; 0 leaves them as they are.
+        threads: of torch.
         allocator: 'keep' what is freed for the next batch, or give it back to the 'system'.
         compiled: whether torch.compile is used.
     """
 
     amp: str
     memory: str
-    threads: int = 0
+    threads: int
     allocator: str = "keep"
     compiled: bool = False
 
     def __str__(self) -> str:
         told = f"{self.amp} {self.memory}" + " compiled" * self.compiled
-        if self.threads:
-            told += " on 1 thread" if self.threads == 1 else f" on {self.threads} threads"
+        told += f" on {self.threads} thread" + "s" * (self.threads != 1)
         return told + " with the system's allocator" * (self.allocator != "keep")
 
     def put(self, recipe: Recipe) -> Recipe:

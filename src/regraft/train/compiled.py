@@ -17,6 +17,11 @@ VARIANTS = 64
 SHOWN = 200  # characters of what it says when it fails
 
 
+def briefly(problem: Exception) -> str:
+    """What failed, in one line: compilers say a lot."""
+    return " ".join(str(problem).split())[:SHOWN]
+
+
 def through(steps: Sequence[Stage], flow: Flow) -> Flow:
     """What stages, one after the other, make of a flow."""
     for stage in steps:
@@ -61,7 +66,7 @@ class Chains:
         return True
 
     def _give_up(self, problem: RuntimeError) -> None:
-        self.failed = " ".join(str(problem).split())[:SHOWN]
+        self.failed = briefly(problem)
         log.warning("torch.compile failed, so training goes on without it: %s", self.failed)
 
     def _chain(self, steps: Sequence[Stage]) -> Callable[[Flow], Flow]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from regraft.train.candidates import BATCHES, WARM_UPS, Candidate
+from regraft.train.compiled import briefly
 from regraft.train.memory import is_out_of_memory
 from regraft.train.untouched import untouched
 
@@ -140,9 +141,7 @@ class _Trial:
             if is_out_of_memory(problem):
                 self._drop(candidate, f"{candidate} ran out of memory")
             elif candidate.compiled:  # the way back is compiled only when it is gone
-                self._drop(
-                    candidate, f"torch.compile failed ({' '.join(str(problem).split())[:200]})"
-                )
+                self._drop(candidate, f"torch.compile failed ({briefly(problem)})")
             else:
                 raise
             return

@@ -93,7 +93,8 @@ def _differs(key: str, was: Any, now: Any) -> tuple[str, Any, Any]:
     """What differs in a setting, within a table of settings the one that does."""
     if not (isinstance(was, dict) and isinstance(now, dict)):
         return key, was, now
-    inner = next(name for name in sorted({*was, *now}) if was.get(name) != now.get(name))
+    names = sorted({*was, *now})
+    inner = next(n for n in names if n not in was or n not in now or was[n] != now[n])
     return _differs(inner, was.get(inner), now.get(inner))
 
 
