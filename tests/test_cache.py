@@ -290,7 +290,7 @@ def test_rows_and_digests_must_agree(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(own_cache: Path) -> None:
     (own_cache / "activations").write_text("in the way")
-    with pytest.raises(CacheError, match="cannot take"):
+    with pytest.raises(CacheError, match="cannot be written"):
         Shelf("p").add(keys(1), values(1))
 
 

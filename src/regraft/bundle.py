@@ -32,6 +32,7 @@ import numpy as np
 
 from regraft.errors import BundleError
 from regraft.files import digest, digest_file, put_folder, refusal, visible, whole_folder
+from regraft.locks import BINARY, NO_FOLLOW, NO_WAIT
 from regraft.schema import BundleConfig, MetricsConfig, check
 from regraft.tensors import Listed, listed, strict_json
 
@@ -221,7 +222,7 @@ def _opened(folder: Path, name: str, most: int) -> Iterator[tuple[BufferedReader
     """A plain file of at most `most` bytes and its size; links and devices are refused."""
     path = folder / name
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT | BINARY)
     except OSError as problem:
         raise BundleError(
             f"{folder} is not a regraft bundle: its {name} cannot be read ({problem.strerror})."

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from regraft.cachedir import FOLDERS, cache_dir
 from regraft.errors import CacheError
 from regraft.files import (
-    cache_dir,
     is_part,
     is_sealed,
     reason,
@@ -47,8 +47,6 @@ SEGMENT_BYTES = 32 * 1024**2
 SHARE_OF_DISK = 0.9
 #: Rows of this size and more are copied one by one, smaller ones together.
 LARGE_ROW_BYTES = 16 * 1024
-#: All that regraft keeps in the cache folder; nothing else in there is ever touched.
-FOLDERS = ("activations", "backbones", "precision", "rates", "similarity", "trunks")
 RECORDS = ("backbones", "precision", "rates", "similarity")
 
 
@@ -124,7 +122,8 @@ class Shelf:
         self._open(kept)
         for segment in batch:
             if segment.path != kept:
-                segment.path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows keeps what is open
+                    segment.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -236,8 +235,9 @@ def trim(keep: Collection[Path], root: Path | None = None, needed: int = 0) -> i
     for path, size, _ in sorted(held, key=lambda entry: (entry[0].parent in keep, entry[2])):
         if freed >= over:
             break
-        path.unlink(missing_ok=True)
-        freed += size
+        with suppress(PermissionError):  # Windows keeps what is open
+            path.unlink(missing_ok=True)
+            freed += size
     return freed
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from regraft import backbones
 from regraft.backbones.info import Tap
+from regraft.cachedir import is_writable, named_dir
 from regraft.engine import ENGINES, engine, resolve_device
 from regraft.engine.precision import measure
 from regraft.errors import RegraftError
-from regraft.files import cache_dir
 from regraft.pipeline import Pipeline, default_threads
 
 PACKAGES = (
@@ -48,7 +46,7 @@ def examine(*, measure: bool = True) -> dict[str, Any]:
     return {
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "threads": default_threads(),
-        "cache": {"folder": str(cache_dir()), "writable": writable(cache_dir())},
+        "cache": {"folder": str(named_dir()), "writable": is_writable(named_dir())},
         "packages": {name: installed(name) for name in PACKAGES},
         "engines": [row for d in devices for row in rate(d, measure)],
     }
@@ -60,13 +58,6 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def writable(folder: Path) -> bool:
-    """Whether `folder`, or the nearest one above that exists, can be written."""
-    while not folder.exists():
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
 
 
 def rate(device: str, measured: bool) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
-"""Where things lie, and writing that happens whole or not at all."""
+"""Digests, and writing that happens whole or not at all."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,20 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from regraft.errors import CacheError
+from regraft.locks import BESIDE, Lock, lock
 
 DIGEST_BYTES = 32
 SEAL = "seal.json"
 #: Every unfinished file and folder of ours is called so, wherever it lies.
 PART, ENDING = ".regraft-", ".part"
-
-
-def cache_dir() -> Path:
-    """The cache folder: `REGRAFT_CACHE`, else `regraft` in the user's cache folder."""
-    named = os.environ.get("REGRAFT_CACHE")
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "regraft"
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -64,7 +55,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Order on disk: write, fsync the file, rename, fsync the folder. On an error nothing is left.
     """
-    part, lock = _unfinished(path.parent, folder=False)
+    part, alive = _unfinished(path.parent, folder=False)
     try:
         part.chmod(0o666 & ~umask())
         yield part
@@ -73,7 +64,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
-        os.close(lock)
+        alive.close()
 
 
 @contextmanager
@@ -82,13 +73,13 @@ def whole_folder(parent: Path) -> Iterator[Path]:
 
     Whatever the block leaves of it is removed.
     """
-    part, lock = _unfinished(parent, folder=True)
+    part, alive = _unfinished(parent, folder=True)
     try:
         part.chmod(0o777 & ~umask())
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        os.close(lock)
+        alive.close()
 
 
 def put_folder(part: Path, folder: Path) -> None:
@@ -100,8 +91,8 @@ def put_folder(part: Path, folder: Path) -> None:
     sync(folder.parent)
 
 
-def _unfinished(parent: Path, *, folder: bool) -> tuple[Path, int]:
-    """A new file or folder in `parent`, and the open handle whose lock says that we are alive.
+def _unfinished(parent: Path, *, folder: bool) -> tuple[Path, Lock]:
+    """A new file or folder in `parent`, and the lock that says that we are alive.
 
     What dead processes left in `parent` is removed on the way.
     """
@@ -116,16 +107,14 @@ def _unfinished(parent: Path, *, folder: bool) -> tuple[Path, int]:
                 raise
             continue
         try:
-            handle = os.open(part, os.O_RDONLY)
-        except FileNotFoundError:  # and swept this on the way
+            alive = lock(part, wait=True)
+        except FileNotFoundError:  # and swept this before it was locked
             continue
         except OSError:
             part.rmdir() if folder else part.unlink()
             raise
-        _lock(handle, wait=True)
-        if _is(part, handle):
-            return part, handle
-        os.close(handle)  # swept between its making and its locking
+        if alive is not None:
+            return part, alive
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(parent))
 
 
@@ -145,23 +134,26 @@ def sweep(folder: Path) -> int:
     """
     swept = 0
     with suppress(OSError):
-        for part in [p for p in folder.iterdir() if is_part(p)]:
+        for part in [p for p in folder.iterdir() if is_part(p) and p.suffix == ENDING]:
             swept += _sweep(part)
     return swept
 
 
 def is_part(path: Path) -> bool:
-    """Whether `path` is called like our unfinished files."""
-    return path.name.startswith(PART) and path.name.endswith(ENDING)
+    """Whether `path` is called like our unfinished files, or like what locks one of them."""
+    name = path.name.removesuffix(BESIDE)
+    return name.startswith(PART) and name.endswith(ENDING)
 
 
 def _sweep(part: Path) -> bool:
     try:
-        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+        dead = lock(part)
     except OSError:
         return False
+    if dead is None:
+        return False
     try:
-        if not _lock(handle, wait=False):
+        if not dead.sure:
             return False
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
@@ -171,48 +163,36 @@ def _sweep(part: Path) -> bool:
     except OSError:  # not ours to remove
         return False
     finally:
-        os.close(handle)
+        dead.close()
 
 
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Take the lock of an open file; False if another holds it or nothing can be locked here."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
-
-
-def hold(folder: Path) -> int | None:
-    """The open handle whose lock says that we are at work in `folder`; None if another is.
+def hold(folder: Path) -> Lock | None:
+    """The lock that says that we are at work in `folder`; None if another process is.
 
     Closing it, or the end of the process, gives the folder free. Where a disk has no locks nobody
     is at work.
     """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except OSError:
-        return handle
-    return handle
-
-
-def _is(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
+    return lock(folder, follow=True)
 
 
 def cache_full(folder: Path, needed: float, problem: Exception) -> CacheError:
     """What to say when the cache does not take about `needed` bytes."""
+    if _forbidden(problem):
+        return CacheError(
+            f"the cache {folder} cannot be written ({reason(problem)}); point REGRAFT_CACHE at a "
+            "folder where you may write."
+        )
     return CacheError(
         f"the cache {folder} cannot take {needed / 1e6:.1f} MB more ({reason(problem)}); make "
         "room, run 'regraft cache clear', or point REGRAFT_CACHE at another disk."
     )
+
+
+def _forbidden(problem: BaseException) -> bool:
+    """Whether something could not be written for another reason than want of room."""
+    cause = problem.__cause__ or problem
+    forbidden = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    return getattr(cause, "errno", None) in forbidden
 
 
 def reason(problem: BaseException) -> str:
@@ -234,8 +214,7 @@ def refusal(problem: BaseException, needed: int) -> str:
         needed: bytes that it takes.
     """
     cause = problem.__cause__ or problem
-    named = getattr(cause, "errno", None) in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
-    if named:
+    if _forbidden(problem):
         return f"({reason(cause)}): name another place, where you may write"
     room = f"it needs {needed / 1e6:.2f} MB; make room, or name a place on another disk"
     return f"({reason(cause)}): {room}"
@@ -316,7 +295,10 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Ask the system to put a file or folder on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # which cannot be opened there, and files only to be written
+        return
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

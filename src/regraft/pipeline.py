@@ -17,12 +17,13 @@ from typing import Any
 from regraft import engine as engines
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, StageInfo, Tap
+from regraft.cachedir import cache_dir
 from regraft.data import decoder
 from regraft.data.decoders import looker
 from regraft.data.views import View
 from regraft.engine import Engine, Session, Trunk, precision
 from regraft.errors import EngineError, OptionError
-from regraft.files import cache_dir, digest_of
+from regraft.files import digest_of
 from regraft.inputs import InputSpec
 
 log = logging.getLogger("regraft")

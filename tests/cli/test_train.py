@@ -283,10 +283,10 @@ def test_a_lock_is_given_free(tmp_path: Path) -> None:
     handle = files.hold(tmp_path)
     assert handle is not None
     assert files.hold(tmp_path) is None
-    os.close(handle)
+    handle.close()
     again = files.hold(tmp_path)
     assert again is not None
-    os.close(again)
+    again.close()
 
 
 def test_every_setting_has_a_flag_and_a_key() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import regraft
+from regraft.cachedir import cache_dir
 from regraft.errors import BundleError, OptionError, RegraftError
-from regraft.files import cache_dir
 from regraft.report import write
 from regraft.report.folder import collect
 from tests.nets import small

@@ -13,6 +13,7 @@ from regraft import files, sizes
 from regraft.advising.advice import Advice
 from regraft.advising.decide import WORTH
 from regraft.backbones import DEFAULT, Backbone
+from regraft.cachedir import cache_dir
 from regraft.data import Skipped
 from regraft.errors import OptionError, RegraftError
 from regraft.loading import Loader
@@ -102,7 +103,7 @@ def named(text: str) -> list[str]:
 def here() -> list[str]:
     """The packaged backbone, and those of the hub that were loaded here before."""
     names = {DEFAULT: None}
-    for path in sorted((files.cache_dir() / "backbones").glob("*.json")):
+    for path in sorted((cache_dir() / "backbones").glob("*.json")):
         try:
             info = files.unsealed(path.read_bytes())["info"]
         except (OSError, ValueError, KeyError, TypeError):

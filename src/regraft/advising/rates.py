@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from regraft import files, peak
+from regraft.cachedir import cache_dir
 from regraft.data import Skipped
 from regraft.features import Features
 from regraft.flows import flow_name, widened
@@ -93,7 +94,7 @@ def record(pipe: Pipeline, at: int, cuts: Sequence[int]) -> Path:
         "at": at,
         "cuts": sorted(cuts),
     }
-    return files.cache_dir() / "rates" / f"{files.digest_of(key)}.json"
+    return cache_dir() / "rates" / f"{files.digest_of(key)}.json"
 
 
 def known(pipe: Pipeline, at: int, cuts: Sequence[int], within: float = math.inf) -> Rates | None:

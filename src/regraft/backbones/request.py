@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from regraft import files
 from regraft.backbones.info import BackboneInfo
+from regraft.cachedir import cache_dir
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,7 +105,7 @@ def installed(package: str) -> str:
 
 
 def record_path(request: Request) -> Path:
-    return files.cache_dir() / "backbones" / f"{request.digest()}.json"
+    return cache_dir() / "backbones" / f"{request.digest()}.json"
 
 
 def read_record(request: Request, source: Source) -> BackboneInfo | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from regraft.heads import sums as sums_files
 from regraft.heads.rows import Rows
 from regraft.heads.sums import Sums
 from regraft.ledger import Ledger
+from regraft.locks import Lock, lock
 from regraft.model import Model, load, taps
 from regraft.pipeline import Pipeline, key_of, pipeline, tap_name
 from regraft.record import BUNDLE, SETTINGS, read_report, resolved
@@ -255,35 +254,43 @@ def alone(folder: Path) -> Iterator[None]:
         OptionError: another process is changing it.
     """
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # `open_run` says what is wrong with it
-        yield
-        return
-    try:
-        if not _locked(handle):
+        held = _locked(folder)
+    except FileNotFoundError as problem:
+        if folder.exists():  # the name is another folder's since it was locked
+            raise OptionError(
+                f"{folder} was changed by another process just now; try again."
+            ) from problem
+        held = None  # `open_run` says that it is not there
+    except OSError:  # and what is wrong with it
+        held = None
+    else:
+        if held is None:
             raise OptionError(
                 f"{folder} is being changed by another process; try again when it is done."
             )
-        if not os.path.samestat(os.fstat(handle), folder.stat()):
-            raise OptionError(f"{folder} was changed by another process just now; try again.")
+    try:
         yield
     finally:
-        os.close(handle)
+        if held is not None:
+            held.close()
 
 
-def _locked(handle: int) -> bool:
-    """Take the lock of an open folder, waiting up to `PATIENCE` seconds for it.
+def _locked(folder: Path) -> Lock | None:
+    """The lock of a folder, waiting up to `PATIENCE` seconds for it; None if another keeps it.
 
     A moment, since a program that some thread has just started may hold our own handles until it
     runs, and not longer, since a change may take minutes.
+
+    Raises:
+        OSError: see `regraft.locks.lock`.
     """
     until = time.monotonic() + PATIENCE
     while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.05)
-        else:
-            return True
+        held = lock(folder, follow=True)
+        if held is not None and held.sure:
+            return held
+        if held is not None:
+            held.close()
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.05)

@@ -43,7 +43,13 @@ def clear(
 ) -> None:
     """Remove entries; they are computed again when they are needed."""
     from regraft import cache
+    from regraft.cachedir import is_writable, named_dir
 
+    if not is_writable(named_dir()):
+        raise OptionError(
+            f"the cache {named_dir()} cannot be written here, so nothing of it can be removed; "
+            "point REGRAFT_CACHE at the one that you mean."
+        )
     files, freed = cache.clear(seconds(older) if older else 0.0)
     if json:
         print_json({"removed": files, "bytes": freed})
@@ -55,7 +61,7 @@ def clear(
 def verify(json: options.Json = False) -> None:
     """Compare every entry with its checksum and name the damaged ones."""
     from regraft import cache
-    from regraft.files import cache_dir
+    from regraft.cachedir import cache_dir
 
     damaged = [str(path.relative_to(cache_dir())) for path in cache.verify()]
     if json:
@@ -71,7 +77,7 @@ def verify(json: options.Json = False) -> None:
 def survey() -> dict[str, Any]:
     """The cache as plain data."""
     from regraft import cache
-    from regraft.files import cache_dir
+    from regraft.cachedir import cache_dir
 
     root = cache_dir()
     kinds: dict[str, dict[str, int]] = {}

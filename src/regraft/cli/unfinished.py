@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -60,7 +59,7 @@ def sweep(folder: Path) -> None:
         handle = files.hold(left)
         if handle is not None:
             shutil.rmtree(left, ignore_errors=True)
-            os.close(handle)
+            handle.close()
 
 
 def next_comparison(data: str, command: str, done: Callable[[Path], bool]) -> Path:
@@ -93,7 +92,7 @@ def goes_on(left: Path, command: str) -> bool:
         return False
     handle = files.hold(left) if command and held == command else None
     if handle is not None:
-        os.close(handle)
+        handle.close()
     return handle is not None
 
 
@@ -126,7 +125,7 @@ def at_work(folder: Path, command: str, run: Path) -> Iterator[Path]:
         yield folder
     finally:
         with suppress(OSError):
-            os.close(handle)
+            handle.close()
 
 
 @contextmanager

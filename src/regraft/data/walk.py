@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from regraft.data.dataset import Skipped
+from regraft.locks import BINARY, NO_FOLLOW, NO_WAIT
 
 # What an image file may be called. Some of these kinds cannot be decoded (HEIC, SVG, …): they are
 # listed all the same, so that they are reported with their reason and not passed over in silence.
@@ -105,7 +106,7 @@ def looks_like_image(path: Path) -> bool:
     """Whether a plain file without a suffix starts as an image does."""
     try:
         # The type was checked, but might have changed since: never wait for a pipe.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT | BINARY)
     except OSError:
         return False
     try:

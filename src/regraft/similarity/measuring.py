@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import files
+from regraft.cachedir import cache_dir
 from regraft.engine.process import settle
 from regraft.similarity import scale
 from regraft.similarity.answer import Similarity
@@ -112,7 +113,7 @@ def _place(net: Backbone, digests: Sequence[str], seen: NDArray[np.float32]) -> 
         "end": files.digest(seen.tobytes()),
         "rough below": ROUGH_BELOW,
     }
-    return files.cache_dir() / "similarity" / f"{files.digest_of(key)}.json"
+    return cache_dir() / "similarity" / f"{files.digest_of(key)}.json"
 
 
 def _read(path: Path) -> Similarity | None:
