@@ -11,7 +11,7 @@ import logging
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +100,7 @@ class OpenVinoSession:
         # Two requests per stream: one runs while the next one's pixels are copied in.
         self._queue = ov.AsyncInferQueue(compiled, 2 * threads)
         self._done: dict[int, Activations] = {}
-        self._queue.set_callback(self._keep)
-
-    def _keep(self, request: Any, number: int) -> None:
-        self._done[number] = tuple(tensor.data[0].copy() for tensor in request.output_tensors)
+        self._queue.set_callback(_keeper(self._done))
 
     def run(self, rows: Iterable[Row]) -> Iterator[Activations]:
         given = 0
@@ -118,6 +115,19 @@ class OpenVinoSession:
         while given in self._done:
             yield self._done.pop(given)
             given += 1
+
+
+def _keeper(done: dict[int, Activations]) -> Callable[[Any, int], None]:
+    """What a queue calls with each finished request: the outputs go to `done`, by number.
+
+    It must not know the session: through C++ the queue holds it, the session holds the queue, and
+    such a cycle is never freed, with all memory, threads and files of the compiled network.
+    """
+
+    def keep(request: Any, number: int) -> None:
+        done[number] = tuple(tensor.data[0].copy() for tensor in request.output_tensors)
+
+    return keep
 
 
 def batch_of_one(row: Row) -> list[np.ndarray]:
