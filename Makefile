@@ -20,7 +20,7 @@ endif
 demo: $(READY)  ## adapt the packaged backbone to scanned digits, then predict some
 	$(BIN)/python examples/digits.py
 
-test: $(READY)  ## the suite without the long ones, a file at a time on each of two processors
+test: $(READY)  ## the suite without the long ones; REGRAFT_PRECISION=f32|bf16 fixes the precision
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: $(READY)  ## the long ones alone

@@ -119,11 +119,13 @@ def test_features_in_a_pipeline_that_is_searched(photos, net) -> None:
 
 def test_features_of_two_stages_stand_side_by_side_and_have_names(photos, net) -> None:
     paths, _ = photos
-    wide = TransferFeatures(net, at="middle+top").fit(paths)
+    wide = TransferFeatures(net, at="middle+top", precision="f32").fit(paths)
     rows = wide.transform(paths)
     assert rows.shape == (36, 16 + 24)
     assert rows.dtype == np.float32
-    assert np.array_equal(rows[:, 16:], TransferFeatures(net, at="top").fit_transform(paths))
+    assert np.array_equal(
+        rows[:, 16:], TransferFeatures(net, at="top", precision="f32").fit_transform(paths)
+    )
     assert list(wide.get_feature_names_out()[[0, -1]]) == [
         "transferfeatures0",
         "transferfeatures39",

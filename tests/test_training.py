@@ -49,9 +49,9 @@ def test_every_plan_makes_a_model_that_comes_back_from_disk(
     assert told["parameters"] > 0
     again = regraft.load(tmp_path / "run", backbone=small())
     scores = again.evaluate(data)
-    # The report's are from the stages in torch, these from the engine.
+    # The report's are from the stages in torch, these from the engine, perhaps in bf16.
     assert scores["accuracy"] == pytest.approx(run.report["test"]["accuracy"], abs=0.02)
-    assert scores["log_loss"] == pytest.approx(run.report["test"]["log_loss"], abs=1e-3)
+    assert scores["log_loss"] == pytest.approx(run.report["test"]["log_loss"], abs=1e-2)
     json.dumps(run.report, allow_nan=False)
 
 
@@ -81,7 +81,7 @@ def test_what_is_frozen_is_the_same_to_the_bit(phase: Phase, data: Path) -> None
 
 @pytest.mark.parametrize("cut", [0, 2])
 def test_kept_flows_train_as_live_ones_do(cut: int, data: Path) -> None:
-    how = {"settings": EPOCHS | {"cut": cut}}
+    how = {"settings": EPOCHS | {"cut": cut}, "precision": "f32"}
     kept = fit(data, recipe=Recipe(batch=8, amp="f32", memory="contiguous", keep="full"), **how)
     live = fit(data, recipe=Recipe(batch=8, amp="f32", memory="contiguous", keep="live"), **how)
     assert all(torch.equal(t, tensors(live)[n]) for n, t in tensors(kept).items())

@@ -38,6 +38,9 @@ class TokenSpec:
     def json(self) -> dict[str, Any]:
         return {"modality": "toy-text"} | asdict(self)
 
+    def samples(self, count):
+        return []
+
     def example(self):
         return np.zeros(self.length, np.int64), np.ones(self.length, np.int64)
 

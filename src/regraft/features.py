@@ -21,12 +21,12 @@ import numpy as np
 from regraft.cache import SEGMENT_BYTES, Rows, Shelf, free_bytes, trim
 from regraft.data import Example, Skipped
 from regraft.data.views import View
-from regraft.engine import Session, precision
+from regraft.engine import Session
 from regraft.errors import DataError
 from regraft.files import digest_of, visible
 from regraft.inputs import InputSpec, Row
 from regraft.loading import Loader
-from regraft.pipeline import ROW, Pipeline, look_key, precision_record
+from regraft.pipeline import ROW, Pipeline, decided, look_key
 
 log = logging.getLogger("regraft")
 
@@ -133,13 +133,12 @@ def compute_views(
         TooLarge: flows are to be halved and one is beyond what half precision holds.
     """
     start = time.perf_counter()
-    if not pipe.precision and pipe.taps:
-        pipe = replace(pipe, precision=_decide(examples, pipe))
+    pipe, built = decided(pipe) if pipe.taps else (pipe, False)
     shelves = [Shelf(digest_of(replace(pipe, view=view).key())) for view in views]
     load = Loader(pipe.info.input, pipe.threads, shelves, views)
     work = _Pass(examples, load, shelves, _Columns.of(pipe, load.looks), progress)
     work.make_room(pipe.row_bytes)
-    work.run((lambda: pipe.open(pipe.precision)) if pipe.taps else None)
+    work.run((lambda: pipe.open(pipe.precision)) if pipe.taps else None, built)
     work.finish()
     found = [work.found(number, start) for number in range(len(views))]
     return [replace(one, precision=pipe.precision, half=bool(pipe.halved)) for one in found]
@@ -244,14 +243,19 @@ class _Pass:
         self._most_bytes = SEGMENT_BYTES * min(len(shelves), MOST_PENDING)
         self._odd: set[tuple[int, str]] = set()
 
-    def run(self, engine: Callable[[], Session] | None) -> None:
-        """Compute what is not cached. Without an engine there must be no taps."""
+    def run(self, engine: Callable[[], Session] | None, built: bool = False) -> None:
+        """Compute what is not cached. Without an engine there must be no taps.
+
+        Args:
+            engine: opens a session.
+            built: whether the trunk was compiled just before.
+        """
         misses = self._misses()
         first = next(misses, None)
         if first is None:
             return
         session = engine() if engine else None
-        self.counts.state = "cold" if session and session.built else "compiled"
+        self.counts.state = "cold" if session and (session.built or built) else "compiled"
         rows = _chain(first, misses)
         try:
             for outputs in session.run(rows) if session else (() for _ in rows):
@@ -338,13 +342,3 @@ class _Pass:
 def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
     yield first
     yield from rest
-
-
-def _decide(examples: Sequence[Example], pipe: Pipeline) -> str:
-    """Measure on rows spread over the examples, so that no class stands for all."""
-    spread = np.linspace(0, len(examples) - 1, min(len(examples), precision.CHECK_ROWS))
-    loaded = Loader(pipe.info.input, pipe.threads).each([examples[int(place)] for place in spread])
-    rows = [one.rows[0][1] for one in loaded if not isinstance(one, Skipped)]
-    return precision.decide(
-        precision_record(pipe), pipe.engine.precisions(pipe.device), pipe.open, rows
-    )

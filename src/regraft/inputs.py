@@ -35,6 +35,9 @@ class InputSpec(Protocol):
     def example(self) -> Row:
         """One row of zeros with the right shapes and types."""
 
+    def samples(self, count: int) -> list[Row]:
+        """Up to `count` rows that the network may meet, always the same ones, from no data set."""
+
     def preamble(self) -> nn.Module:
         """A module: batch of rows in, the input of stage 0 out."""
 
@@ -78,6 +81,12 @@ class ImageSpec:
         import numpy as np
 
         return (np.zeros((*self.size, 3), np.uint8),)
+
+    def samples(self, count: int) -> list[Row]:
+        """Drawn pictures, (H, W, 3) uint8 each: see `regraft.samples`."""
+        from regraft.samples import pictures
+
+        return [*pictures(self.size, count)]
 
     def preamble(self) -> nn.Module:
         """(B, H, W, 3) uint8 in, (B, 3, H, W) float32 normalised by mean and std out."""

@@ -29,6 +29,9 @@ from regraft.inputs import InputSpec
 log = logging.getLogger("regraft")
 
 FORMAT = 3
+PRECISIONS = ("f32", "bf16")
+#: What 'auto' stands for, where the machine has it: 'f32' or 'bf16'. For tests on any processor.
+FORCED = "REGRAFT_PRECISION"
 #: The name under which decoded rows are kept.
 ROW = "row"
 
@@ -216,14 +219,10 @@ def pipeline(
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
     chosen = "" if precision == "auto" else precision
-    if chosen and chosen not in ("f32", "bf16"):
+    if chosen and chosen not in PRECISIONS:
         raise OptionError(f"precision must be auto, f32 or bf16, got '{precision}'.")
     made = Pipeline(backbone, tuple(taps), runner, where, chosen, threads or default_threads())
-    if not chosen:
-        tried = runner.precisions(where)
-        found = _recorded(made) if len(tried) > 1 else tried[0]
-        made = replace(made, precision=found or "")
-    return made
+    return made if chosen else replace(made, precision=_known(made))
 
 
 def _place(device: str, engine: str) -> tuple[str, Engine]:
@@ -245,5 +244,30 @@ def precision_record(pipe: Pipeline) -> Path:
     return precision.record_path(cache_dir(), pipe.engine, pipe.device, pipe.trunk().key)
 
 
-def _recorded(pipe: Pipeline) -> str | None:
-    return precision.recorded(precision_record(pipe), pipe.engine.precisions(pipe.device))
+def decided(pipe: Pipeline) -> tuple[Pipeline, bool]:
+    """The pipeline with its precision, and whether its trunk had to be compiled to find it out."""
+    if pipe.precision:
+        return pipe, False
+    every = replace(pipe, taps=tuple(Tap(stage.index) for stage in pipe.info.stages), view=None)
+    name, built = precision.decide(
+        precision_record(pipe),
+        pipe.engine.precisions(pipe.device),
+        every.open,
+        pipe.info.input.samples(precision.CHECK_ROWS),
+    )
+    return replace(pipe, precision=name), built
+
+
+def _known(pipe: Pipeline) -> str:
+    """The precision where nothing has to be measured: forced, the only one, or recorded; else ''.
+
+    Raises:
+        OptionError: REGRAFT_PRECISION is none.
+    """
+    tried = pipe.engine.precisions(pipe.device)
+    forced = os.environ.get(FORCED) or "auto"
+    if forced not in ("auto", *PRECISIONS):
+        raise OptionError(f"{FORCED} must be auto, f32 or bf16, got '{forced}'.")
+    if len(tried) == 1 or forced in tried:
+        return forced if forced in tried else tried[0]
+    return precision.recorded(precision_record(pipe), tried) or ""

@@ -46,8 +46,8 @@ def net() -> Backbone:
 def first(
     data: Path, net: Backbone, keep: str = "full", cuts: tuple[int, ...] = CUTS
 ) -> tuple[Features, Pipeline]:
-    """One pass for pooled features and the flows."""
-    pipe = pipeline(net, [Tap(3)], threads=2)
+    """One pass for pooled features and the flows, in the precision in which all is exact."""
+    pipe = pipeline(net, [Tap(3)], threads=2, precision="f32")
     return compute(images(data).examples, widened(pipe, cuts, keep)), pipe
 
 
