@@ -20,7 +20,7 @@ from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
 from regraft.data import Dataset
-from regraft.data.sources import bare, labelled
+from regraft.data.sources import labelled, requested
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
 from regraft.features import Features, Progress, compute, refuse_nothing
@@ -34,10 +34,10 @@ log = logging.getLogger("regraft")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one file.
+    """What the model says of one input.
 
     Attributes:
-        file: its id, as found.
+        file: its path, or 'input N' by its place if it is in memory.
         label: the most probable class, None if the file cannot be read.
         probabilities: of every class, most probable first; they add up to 1.
         error: why the file cannot be read, '' if it can.
@@ -90,18 +90,27 @@ class Model:
 
     def predict(
         self,
-        paths: str | Path | Sequence[str | Path] | Dataset,
+        inputs: Any,
         *,
         device: str = "auto",
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> list[Prediction]:
-        """One prediction per file, in the order found; unreadable files carry their error.
+        """One prediction per input, in the order given; what cannot be read carries its error.
+
+        Args:
+            inputs: a path, the bytes of a file, an open file, a Pillow image, uint8 pixels (H, W),
+                (H, W, 3) or (N, H, W, 3), a Hugging Face `Dataset`, a `Dataset`, or several of
+                these: a list, an iterator. A folder stands for every picture below it, sorted.
+            device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
+            threads: for decoding and the engine; all processors if None.
+            progress: called with (inputs done, inputs in all).
 
         Raises:
-            DataError: a path does not exist, or there is no file at all.
+            DataError: an input of another kind, or none at all.
         """
-        data = bare(paths, self.backbone.input.modality)
+        asked = requested(inputs, self.backbone.input.modality)
+        data = asked.data
         found = compute(data.examples, self.pipeline(device, threads), progress)
         said = {s.file: Prediction(s.file, error=s.reason) for s in (*data.skipped, *found.skipped)}
         if found.examples:
@@ -109,8 +118,7 @@ class Model:
                 order = np.argsort(-row, kind="stable")
                 ranked = {self.classes[i]: float(row[i]) for i in order}
                 said[example.id] = Prediction(example.id, self.classes[order[0]], ranked)
-        order_of = [e.id for e in data.examples] + [s.file for s in data.skipped]
-        return [said[name] for name in order_of]
+        return [said[name] for name in asked.order]
 
     def evaluate(
         self,

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regraft.data.dataset import Dataset, Example, Skipped
     from regraft.data.decoders import decoder
-    from regraft.data.listing import files, images
+    from regraft.data.listing import images
+    from regraft.data.requests import files
 
 _HOMES = {
     "Dataset": "regraft.data.dataset",
     "Example": "regraft.data.dataset",
     "Skipped": "regraft.data.dataset",
     "decoder": "regraft.data.decoders",
-    "files": "regraft.data.listing",
+    "files": "regraft.data.requests",
     "images": "regraft.data.listing",
 }
 

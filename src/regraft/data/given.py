@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regraft.data.dataset import Example, Skipped
 from regraft.data.listing import unusable
+from regraft.data.memory import netpbm
 from regraft.data.walk import readable
 from regraft.errors import DataError
 from regraft.files import visible
@@ -65,15 +65,9 @@ def _example(item: Any, number: int) -> Example:
         path = Path(os.fsdecode(item)).expanduser()
         return Example(readable(path.as_posix()), path)
     if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.shape[2:] == (3,):
-        return Example(f"picture {number}", partial(_netpbm, item))
+        return Example(f"picture {number}", partial(netpbm, item))
     shape = f" of shape {item.shape} and type {item.dtype}" if isinstance(item, np.ndarray) else ""
     raise DataError(
         f"pictures must be paths or (H, W, 3) uint8 pixels, row {number} is "
         f"{type(item).__name__}{shape}; rows of features need backbone=None."
     )
-
-
-def _netpbm(pixels: NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) as the bytes of a picture, so that pixels go the way of all pictures."""
-    height, width, _ = pixels.shape
-    return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()

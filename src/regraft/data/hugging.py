@@ -34,13 +34,39 @@ def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
     examples: list[Example] = []
     skipped: list[Skipped] = []
     for name, part in parts.items():
-        if not hasattr(part, "__len__") or not hasattr(part, "select_columns"):
-            raise DataError("a streaming data set must be loaded whole: streaming=False.")
+        _need_whole(part)
         _add(part, name, columns, examples, skipped)
     if not examples:
         why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
         raise DataError(f"the data set has no row with an image and a label{why}.")
     return finish("datasets", examples, skipped)
+
+
+def unlabelled(data: Any) -> Dataset:
+    """The images of a `datasets.Dataset` to predict, whatever else it has; ids are 'row/<row>'.
+
+    Raises:
+        DataError: a streaming data set, several parts, or no image column.
+    """
+    if isinstance(data, Mapping):
+        parts = ", ".join(map(str, data))
+        raise DataError(f"the data set has several parts ({parts}); give one of them.")
+    _need_whole(data)
+    pixels = _undecoded(data, _image_column(data, "image"))
+    width = len(str(max(len(data) - 1, 0)))
+    examples, skipped = [], []
+    for row in range(len(data)):
+        identity, source = f"row/{row:0{width}d}", _source(pixels, row)
+        if isinstance(source, str):
+            skipped.append(Skipped(identity, source))
+        else:
+            examples.append(Example(identity, source))
+    return finish("datasets", examples, skipped)
+
+
+def _need_whole(part: Any) -> None:
+    if not hasattr(part, "__len__") or not hasattr(part, "select_columns"):
+        raise DataError("a streaming data set must be loaded whole: streaming=False.")
 
 
 def _add(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from regraft.data.dataset import Dataset, Example, Skipped
-from regraft.data.folders import finish, from_folder, instead
-from regraft.data.walk import Found, not_plain, readable, walk
+from regraft.data.folders import finish, from_folder
+from regraft.data.walk import not_plain, readable
 from regraft.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -61,53 +61,6 @@ def images(
         )
     _need_classes(data, least_classes)
     return data
-
-
-def files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Dataset:
-    """Unlabelled images to predict: files as named, and every image below each folder named.
-
-    A file named here is taken whatever its suffix is; one that is missing or not plain is skipped
-    with its reason, and so is a folder that holds no image or cannot be listed.
-
-    Raises:
-        DataError: nothing but folders without images, or no name at all.
-    """
-    names = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not names:
-        raise DataError("no file named: give at least one image or folder.")
-    examples: dict[str, Example] = {}
-    skipped: list[Skipped] = []
-    ignored, empty = 0, ""
-    for name in names:
-        path = Path(os.fsdecode(name)).expanduser()
-        shown = readable(path.as_posix())
-        if not path.is_dir():
-            if reason := unusable(path):
-                skipped.append(Skipped(shown, reason))
-            else:
-                examples[shown] = Example(shown, path)
-            continue
-        found, reason = _below(path)
-        ignored += found.ignored
-        skipped += [Skipped(f"{shown}/{skip.file}", skip.reason) for skip in found.skipped]
-        if reason or not found.files:
-            skipped.append(Skipped(shown, reason or "no image in it"))
-            empty = empty or f"'{shown}' ({reason or instead(found)})"
-        for _, below in found.files:
-            inside = readable(below.as_posix())
-            examples[inside] = Example(inside, below)
-    if not examples and empty and all(Path(os.fsdecode(n)).expanduser().is_dir() for n in names):
-        raise DataError(f"no image to predict in {empty}; name image files or folders of them.")
-    root = shown if len(names) == 1 else f"{len(names)} files and folders"
-    return finish(root, list(examples.values()), list(dict.fromkeys(skipped)), ignored)
-
-
-def _below(folder: Path) -> tuple[Found, str]:
-    """What lies below `folder`, and why it cannot be listed or an empty text."""
-    try:
-        return walk(folder), ""
-    except OSError as problem:
-        return Found(), f"cannot be listed: {problem.strerror or problem}"
 
 
 def unusable(path: Path) -> str:

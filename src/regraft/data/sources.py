@@ -8,11 +8,12 @@ from typing import Any
 
 from regraft.data.dataset import Dataset
 from regraft.data.groups import grouped
+from regraft.data.requests import Requests
 from regraft.errors import DataError
 
 #: Modality -> (finds labelled examples, finds bare ones).
 SOURCES: dict[str, tuple[str, str]] = {
-    "image": ("regraft.data.listing:images", "regraft.data.listing:files"),
+    "image": ("regraft.data.listing:images", "regraft.data.requests:requests"),
 }
 
 
@@ -43,11 +44,23 @@ def labelled(
 
 
 def bare(paths: Any, modality: str) -> Dataset:
-    """Examples of `modality` to predict, without labels; a `Dataset` as it is."""
-    return paths if isinstance(paths, Dataset) else _finder(modality, 1)(paths)
+    """Examples of `modality` without labels; a `Dataset` as it is."""
+    return requested(paths, modality).data
 
 
-def _finder(modality: str, which: int) -> Callable[..., Dataset]:
+def requested(inputs: Any, modality: str) -> Requests:
+    """Examples of `modality` to predict, and the order in which they were asked for.
+
+    Raises:
+        DataError: what is given is nothing to predict.
+    """
+    if isinstance(inputs, Dataset):
+        return Requests.of(inputs)
+    made = _finder(modality, 1)(inputs)
+    return Requests.of(made) if isinstance(made, Dataset) else made
+
+
+def _finder(modality: str, which: int) -> Callable[..., Any]:
     module, _, name = SOURCES[modality][which].partition(":")
-    found: Callable[..., Dataset] = getattr(import_module(module), name)
-    return found
+    finder: Callable[..., Any] = getattr(import_module(module), name)
+    return finder

@@ -1,0 +1,161 @@
+"""Whatever is to be predicted: in the order given, once for each time it was named."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regraft.data.decode_image import decode
+from regraft.data.requests import files, requests
+from regraft.errors import DataError
+from regraft.inputs import ImageSpec
+from tests.pictures import picture, write_folder
+
+SPEC = ImageSpec((32, 32))
+
+
+def pixels(example) -> np.ndarray:
+    return decode(example.read(), SPEC)[0]
+
+
+def test_the_order_given_is_kept_with_repeats_and_what_cannot_be_read(tmp_path: Path) -> None:
+    for name in "zma":
+        picture("dots", ord(name)).save(tmp_path / f"{name}.png")
+    asked = [tmp_path / n for n in ("z.png", "gone.png", "a.png", "z.png", "m.png")]
+    made = requests(asked)
+    assert [Path(name).name for name in made.order] == [p.name for p in asked]
+    assert [Path(e.id).name for e in made.data.examples] == ["a.png", "m.png", "z.png"]
+    assert [s.reason for s in made.data.skipped] == ["no such file"]
+    assert requests(iter(asked)).order == made.order
+
+
+def test_a_folder_stands_for_its_pictures_in_its_place(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", 2)
+    picture("dots", 7).save(tmp_path / "z.png")
+    made = requests([tmp_path / "z.png", tmp_path / "data", tmp_path / "z.png"])
+    names = [Path(name).relative_to(tmp_path).as_posix() for name in made.order]
+    inside = [f"data/{kind}/{n:03d}.png" for kind in ("checks", "dots", "stripes") for n in (0, 1)]
+    assert names == ["z.png", *inside, "z.png"]
+
+
+def test_pixels_in_memory_are_those_of_the_file(tmp_path: Path) -> None:
+    image = picture("checks", 3)
+    path = tmp_path / "a.png"
+    image.save(path)
+    array = np.asarray(image)
+    with path.open("rb") as opened:
+        inputs = [
+            path,
+            path.read_bytes(),
+            bytearray(path.read_bytes()),
+            memoryview(path.read_bytes()),
+            opened,
+            image,
+            Image.open(path),
+            array,
+            np.dstack([array, np.full(array.shape[:2], 255, np.uint8)]),
+        ]
+        made = requests(inputs)
+    assert made.order[1:] == tuple(f"input {n}" for n in range(1, len(inputs)))
+    by_id = {e.id: e for e in made.data.examples}
+    truth = pixels(by_id[made.order[0]])
+    for name in made.order[1:]:
+        assert np.array_equal(pixels(by_id[name]), truth), name
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F", "YCbCr"])
+def test_every_mode_of_pillow_as_its_file_would_be(mode: str, tmp_path: Path) -> None:
+    image = picture("dots", 5)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    elif mode == "F":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.float32) / 255)
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / "a.tif")
+    (example,) = requests(image).data.examples
+    (truth,) = files(tmp_path / "a.tif").examples
+    assert np.abs(pixels(example).astype(int) - pixels(truth)).max() <= 2
+
+
+def test_a_turned_camera_is_heeded() -> None:
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(
+        np.repeat(np.repeat(np.eye(4, 8, dtype=np.uint8)[..., None], 3, 2), 8, 0)
+    )
+    wide.save(out, "PNG", exif=exif)
+    (opened,) = requests(Image.open(io.BytesIO(out.getvalue()))).data.examples
+    (raw,) = requests(out.getvalue()).data.examples
+    assert np.array_equal(pixels(opened), pixels(raw))
+
+
+def test_a_batch_of_pixels_is_as_many_pictures() -> None:
+    batch = np.stack([np.asarray(picture("dots", n)) for n in range(3)])
+    made = requests([batch, np.asarray(picture("checks", 0)), batch[0, :, :, 0]])
+    assert made.order == tuple(f"input {n}" for n in range(5))
+    assert len(requests(batch).order) == 3
+    by_id = {e.id: e for e in made.data.examples}
+    assert np.array_equal(pixels(by_id["input 2"]), pixels(requests(batch[2]).data.examples[0]))
+
+
+def test_what_is_handed_over_may_change_afterwards() -> None:
+    array = np.asarray(picture("dots", 0)).copy()
+    made = requests(array)
+    before = made.data.examples[0].read()
+    array[:] = 0
+    assert made.data.examples[0].read() == before
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (None, "not NoneType"),
+        (5, "not int"),
+        ({"a": 1}, "not dict"),
+        ([("a.png", "dots")], "is a tuple of 2"),
+        ([None], "input 0 must be a path, bytes, a Pillow image or a uint8 array, not NoneType"),
+        ("", "input 0 is an empty text"),
+        (["a.png", ""], "input 1 is an empty text"),
+        ([], "no file named"),
+        (np.zeros((8, 8, 3)), "must hold uint8 pixels from 0 to 255, its type is float64"),
+        (np.zeros((4, 8, 8), np.uint8), r"its shape is \(4, 8, 8\)"),
+        (io.StringIO("a"), "opened as text"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_a_sentence(inputs: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        requests(inputs)
+
+
+def test_a_tensor_is_refused_in_a_sentence() -> None:
+    import torch
+
+    with pytest.raises(DataError, match="is a tensor: give uint8 pixels"):
+        requests(torch.zeros(3, 8, 8))
+
+
+def test_arrays_of_names_are_names(tmp_path: Path) -> None:
+    picture("dots", 1).save(tmp_path / "a.png")
+    names = np.array([os.fspath(tmp_path / "a.png")] * 2)
+    assert len(requests(names).order) == 2
+    assert len(requests(names.astype(object)).order) == 2
+
+
+def test_a_hugging_face_data_set_needs_no_labels(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    images = [picture("dots", n) for n in range(2)]
+    made = requests(
+        datasets.Dataset.from_dict({"photo": images, "text": ["a", "b"]}).cast_column(
+            "photo", datasets.Image()
+        )
+    )
+    assert made.order == ("row/0", "row/1")
+    for example, image in zip(made.data.examples, images, strict=True):
+        assert np.array_equal(pixels(example), pixels(requests(image).data.examples[0]))
