@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import re
 import shutil
@@ -157,6 +158,40 @@ def test_weights_of_a_file(tmp_path, suffix):
     head = found.classifier()
     assert head is not None
     assert torch.equal(head.weight, state["fc.weight"])
+
+
+WRAPPED = {
+    "DistributedDataParallel": ("module.", lambda s: s),
+    "torch.compile": ("_orig_mod.", lambda s: s),
+    "Lightning": ("model.", lambda s: {"state_dict": s, "epoch": 3}),
+    "MoCo": ("module.encoder_q.", lambda s: {"state_dict": s}),
+    "OpenMMLab": ("backbone.", lambda s: {"state_dict": s, "meta": {}}),
+    "transformers": ("timm_model.", lambda s: s),
+}
+
+
+@pytest.mark.parametrize("tool", WRAPPED)
+def test_weights_below_the_prefix_of_a_tool_are_taken(tool, tmp_path, caplog):
+    prefix, wrapped = WRAPPED[tool]
+    state, path = tiny_state(), tmp_path / "weights.pth"
+    held = {prefix + name: tensor for name, tensor in state.items()}
+    beside = {"decode_head.conv.weight": torch.zeros(3), "queue": torch.zeros(4)}
+    torch.save(wrapped(held | beside), path)
+    with caplog.at_level(logging.WARNING):
+        tensors = backbone(TINY, weights=path, size=64).stages.tensors()
+    assert torch.equal(tensors["conv1.0.weight"], state["conv1.0.weight"])
+    assert f"those below '{prefix.rstrip('.')}'" in caplog.text
+
+
+def test_the_weights_of_a_deeper_sibling_are_refused(tmp_path):
+    state, path = tiny_state(), tmp_path / "weights.safetensors"
+    inside = {"layer4.1.conv1.weight": torch.zeros(3), "layer1.0.se.fc1.weight": torch.zeros(3)}
+    save_file(state | inside, path)
+    said = r"has 2 tensors that it lacks, the first '(layer4\.1\.conv1|layer1\.0\.se\.fc1)\.weight'"
+    with pytest.raises(BackboneError, match=said):
+        backbone(TINY, weights=path)
+    save_file(state | {"aux_head.weight": torch.zeros(3)}, path)  # a head of its own is left out
+    assert backbone(TINY, weights=path, size=64).info.source == "file"
 
 
 def test_another_file_under_the_same_name_is_noticed(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ def create(
     classes: bool = False,
     options: dict[str, Any] | None = None,
     seed: int = SEED,
+    file: str = "",
 ) -> Loaded:
     """The network `name` of timm, by default with random weights that are always the same.
 
@@ -37,9 +39,11 @@ def create(
         classes: with the source's classifier instead of none.
         options: for `timm.create_model`.
         seed: of random weights.
+        file: where the weights in `options` come from, for errors; its tensors must all fit.
 
     Raises:
-        BackboneError: the family cannot be had at this size, or is not for colour images.
+        BackboneError: the family cannot be had at this size, or is not for colour images; or the
+            file's weights are not this network's.
     """
     options = dict(options or {})
     config = timm.get_pretrained_cfg(name)
@@ -47,17 +51,19 @@ def create(
         options["num_classes"] = 0
     if size is not None and config is not None and config.fixed_input_size:
         options["img_size"] = size
-    with torch.random.fork_rng(devices=[]), _nothing_missing(name, options):
+    with torch.random.fork_rng(devices=[]), _fitting(name, options, file) as said:
         torch.manual_seed(seed)
         try:
             model = timm.create_model(name, **options)
         except (TypeError, ValueError, AssertionError) as problem:
-            if size is None:
+            if size is None or file:
                 raise
             raise BackboneError(
                 f"the backbone '{name}' cannot be made for {size[0]} x {size[1]} pixels "
                 f"({problem}); leave out size to have its own."
             ) from problem
+    if file:
+        _refuse_over(name, model, said.over, file)
     spec = input_of(model.pretrained_cfg, size)
     plain = {key: value for key, value in options.items() if key not in ("num_classes", "img_size")}
     whole = partial(_whole, name, size, plain)
@@ -65,35 +71,49 @@ def create(
 
 
 class _Said(logging.Handler):
-    """Keeps what timm's loader says about tensors that were not in a file of weights."""
+    """Keeps what timm's loader says about tensors that a file lacks, or has and should not."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.missing = ""
+        self.missing: list[str] = []
+        self.over: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        found = re.match(r"Missing keys \((.*?)\) discovered", record.getMessage())
-        self.missing = found[1] if found else self.missing
+        for start, keys in (("Missing", self.missing), ("Unexpected", self.over)):
+            listed = re.match(rf"{start} keys \((.*?)\) ", record.getMessage())
+            keys += listed[1].split(", ") if listed else []
+
+
+def tensor_names(name: str) -> set[str]:
+    """Of the network `name` of timm without its classifier; nothing is computed or kept."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of initial values that are not needed
+        return set(timm.create_model(name, num_classes=0).state_dict())
 
 
 @contextmanager
-def _nothing_missing(name: str, options: dict[str, Any]) -> Iterator[None]:
-    """Refuse a file of weights that leaves a part of the network random.
+def _fitting(name: str, options: dict[str, Any], file: str) -> Iterator[_Said]:
+    """Refuse weights that leave a part of the network random, or that have parts it lacks.
 
-    timm loads with gaps when the classifier is left out, and only logs what was not found.
+    timm loads with gaps when the classifier is left out, and only logs what was not found and what
+    was left over.
     """
     if not options.get("pretrained"):
-        yield
+        yield _Said()
         return
     log, said = logging.getLogger("timm.models._builder"), _Said()
     level = log.level
     log.addHandler(said)
     log.setLevel(logging.INFO)
-    where = options.get("pretrained_cfg_overlay", {}).get("file", "the file of weights")
+    where = file or options.get("pretrained_cfg_overlay", {}).get("file", "the file of weights")
     plain = name.partition(".")[0]
     try:
-        yield
-    except (RuntimeError, KeyError) as problem:
+        yield said
+    except BackboneError:
+        raise
+    except Exception as problem:  # timm's own converters of names raise whatever comes
+        if not file and not isinstance(problem, RuntimeError | KeyError):
+            raise
         first = " ".join(str(problem).split())[:200]
         raise BackboneError(
             f"{where} must hold the weights of '{plain}' and does not fit it ({first})."
@@ -102,10 +122,24 @@ def _nothing_missing(name: str, options: dict[str, Any]) -> Iterator[None]:
         log.removeHandler(said)
         log.setLevel(level)
     if said.missing:
-        keys = said.missing.split(", ")
         raise BackboneError(
-            f"{where} must hold the weights of '{plain}' and lacks {len(keys)} of its tensors, "
-            f"the first '{keys[0]}': it is for another network, or cut short."
+            f"{where} must hold the weights of '{plain}' and lacks {len(said.missing)} of its "
+            f"tensors, the first '{said.missing[0]}': it is for another network, or cut short."
+        )
+
+
+def _refuse_over(name: str, model: nn.Module, over: list[str], file: str) -> None:
+    """Refuse a file that has more inside the network's own parts: it is a richer sibling's.
+
+    A head, a decoder or a token beside these parts is left out.
+    """
+    own = {key.partition(".")[0] for key in model.state_dict()}
+    inside = [key for key in over if key.partition(".")[0] in own]
+    if inside:
+        raise BackboneError(
+            f"{file} must hold the weights of '{name.partition('.')[0]}' and has {len(inside)} "
+            f"tensors that it lacks, the first '{inside[0]}': it is for another network, perhaps a "
+            "deeper one of the family; name that as the backbone."
         )
 
 

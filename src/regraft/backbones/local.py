@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regraft.backbones.request import Loaded, Request
 from regraft.files import DIGEST_BYTES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger("regraft")
 
 
 def accepts(request: Request) -> bool:
@@ -30,18 +38,33 @@ def load(request: Request) -> Loaded:
     Raises:
         BackboneError: the file is missing, unsafe, damaged, or for another network.
     """
-    from regraft.backbones.build import create
+    made = _made(request)
+    made.licence, made.mark = "", _mark(_path(request))
+    made.whole = partial(_whole, request)
+    return made
+
+
+def _whole(request: Request) -> nn.Module:
+    return _made(request, classes=True).model
+
+
+def _made(request: Request, *, classes: bool = False) -> Loaded:
+    from regraft.backbones.build import create, tensor_names
     from regraft.backbones.names import full_name
-    from regraft.backbones.weights import read_weights
+    from regraft.backbones.weights import read_weights, without_prefix
 
     path = _path(request)
-    read_weights(path)  # says what is wrong with the file in our words, before timm reads it
     name = full_name(request.name)
-    overlay = {"file": str(path), "custom_load": False}
+    tensors, prefix = without_prefix(read_weights(path), tensor_names(name))
+    if prefix and not classes:
+        log.warning(
+            "the tensors of %s are those below '%s'; what lies beside them is left out",
+            path,
+            prefix.rstrip("."),
+        )
+    overlay = {"state_dict": tensors, "custom_load": False}
     options = {"pretrained": True, "pretrained_cfg_overlay": overlay}
-    made = create(name, request.size, options=options)
-    made.licence, made.mark = "", _mark(path)
-    return made
+    return create(name, request.size, classes=classes, options=options, file=str(path))
 
 
 def _path(request: Request) -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("regraft")
 
-FORMAT = 2  # raised whenever the same request may give other stages or other facts
+FORMAT = 3  # raised whenever the same request may give other stages or other facts
 
 
 @dataclass(frozen=True)

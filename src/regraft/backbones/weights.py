@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from torch import nn
 from regraft.errors import BackboneError
 from regraft.files import DIGEST_BYTES
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
@@ -58,7 +60,35 @@ def _tensors(data: object, path: Path) -> dict[str, torch.Tensor]:
             break
     if not isinstance(data, dict) or not all(isinstance(v, torch.Tensor) for v in data.values()):
         raise BackboneError(f"{path} must hold a dictionary of tensors by name.")
-    return {str(name).removeprefix("module."): tensor for name, tensor in data.items()}
+    return {str(name): tensor for name, tensor in data.items()}
+
+
+def without_prefix(
+    tensors: Mapping[str, torch.Tensor], names: Collection[str]
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors of a network that a training tool put below a prefix, and that prefix.
+
+    Tools wrap what they train: 'module.' (DistributedDataParallel), '_orig_mod.' (torch.compile),
+    'model.' (Lightning), 'module.encoder_q.' (MoCo), 'backbone.' (OpenMMLab), 'timm_model.'
+    (transformers). The prefix is read off the names: the one under which most of `names` are
+    found. What lies beside it (other heads, a momentum encoder) is left out.
+
+    Args:
+        tensors: by their names in the file.
+        names: of the network's own tensors.
+    """
+    own = set(names)
+    counts: Counter[str] = Counter({"": sum(name in own for name in tensors)})
+    for name in tensors:
+        parts = name.split(".")
+        counts.update(
+            ".".join(parts[:depth]) + "."
+            for depth in range(1, len(parts))
+            if ".".join(parts[depth:]) in own
+        )
+    prefix = max(counts, key=lambda one: (counts[one], one == ""))
+    inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    return inside, prefix
 
 
 def digest_of_model(model: nn.Module) -> str:
