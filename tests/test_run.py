@@ -289,7 +289,7 @@ def test_data_to_test_on_without_a_class_to_learn_are_refused(tmp_path: Path, ne
 
 def test_labels_of_other_data_are_spelled_as_the_model_spells_them(tmp_path: Path, net) -> None:
     data = write_folder(tmp_path / "data", 4)
-    test = write_folder(tmp_path / "other", 3)
+    test = write_folder(tmp_path, 3, parts=("unused", "test")) / "test"
     for folder in list(test.iterdir()):
         folder.rename(folder.with_name(folder.name + " "))
     run = regraft.fit(data, net, plan="probe", test=test)
