@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
+from regraft.data.links import BROKEN, LOOP, OUT
 from tests.data.drawn import COLOUR, GREY, JPEG, PNG, blocks, png, saved
 from tests.data.test_decode_image import GREY16, MODES, UPRIGHT, wide
 from tests.data.test_decode_refused import REFUSED
@@ -194,18 +195,16 @@ def _not_plain(made: Hostile) -> None:
     home, outside = made.root / "dots", made.outside
     outside.mkdir()
     picture("dots", 400).save(outside / "secret.png")
-    link = "a link, not followed"
-    for name, target in {
-        "out.png": outside / "secret.png",
-        "inside.png": made.root / "checks" / "000.png",
-        "broken.png": Path("nowhere"),
-        "self.png": Path("self.png"),
-        "zero.png": Path("/dev/zero"),
-        "loop": Path(".."),
-        "folder out": outside,
+    for name, (target, why) in {
+        "out.png": (outside / "secret.png", OUT),
+        "broken.png": (Path("nowhere"), BROKEN),
+        "self.png": (Path("self.png"), BROKEN),
+        "zero.png": (Path("/dev/zero"), OUT),
+        "loop": (Path(".."), LOOP),
+        "folder out": (outside, OUT),
     }.items():
         (home / name).symlink_to(target)
-        made.skipped[f"dots/{name}"] = link
+        made.skipped[f"dots/{name}"] = why
         made.kinds.setdefault("not plain", []).append(f"dots/{name}")
     os.mkfifo(home / "pipe.png")
     made.skipped["dots/pipe.png"] = "a pipe, not a file"

@@ -253,13 +253,50 @@ def test_a_validation_class_that_nobody_trains_on(tmp_path: Path, net) -> None:
         regraft.fit(data, net)
 
 
-def test_a_test_class_that_nobody_trains_on_counts_as_wrong(tmp_path: Path, net) -> None:
+def test_a_test_class_that_nobody_trains_on_is_named_and_not_scored(tmp_path: Path, net) -> None:
     data = write_folder(tmp_path / "data", 5, parts=("train", "test"))
     (data / "test" / "extra").mkdir()
     picture("dots", 99).save(data / "test" / "extra" / "x.png")
     test = regraft.fit(data, net).report["test"]
-    assert test["n"] == 16
+    assert test["n"] == 15
     assert test["unknown"] == {"extra": 1}
+
+
+def test_a_test_part_without_a_class_to_learn_is_replaced(tmp_path: Path, net, caplog) -> None:
+    data = write_folder(tmp_path / "data", 5, parts=("train", "test"))
+    for folder in list((data / "test").iterdir()):
+        folder.rename(folder.with_name(folder.name.upper()))
+    report = regraft.fit(data, net, plan="probe").report
+    assert report["test_part"] == "a fifth held out"
+    assert report["train"]["n"] + report["test"]["n"] == 15
+    assert report["test"]["unknown"] == {}
+    assert "'CHECKS' (5 in test) and 'checks' (5 in train) differ only in case" in caplog.text
+    assert "no class of the test part is among those to learn" in caplog.text
+    assert "the score comes from a fifth held out" in caplog.text
+
+
+def test_data_to_test_on_without_a_class_to_learn_are_refused(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 3)
+    test = write_folder(tmp_path / "other", 3)
+    for folder in list(test.iterdir()):
+        folder.rename(folder.with_name(folder.name.upper()))
+    with pytest.raises(DataError, match=r"no class in common .*is 'CHECKS' the class 'checks'\?"):
+        regraft.fit(data, net, test=test)
+    run = regraft.fit(data, net, plan="probe")
+    with pytest.raises(DataError, match="no class in common"):
+        run.evaluate(test)
+
+
+def test_labels_of_other_data_are_spelled_as_the_model_spells_them(tmp_path: Path, net) -> None:
+    data = write_folder(tmp_path / "data", 4)
+    test = write_folder(tmp_path, 3, parts=("unused", "test")) / "test"
+    for folder in list(test.iterdir()):
+        folder.rename(folder.with_name(folder.name + " "))
+    run = regraft.fit(data, net, plan="probe", test=test)
+    assert run.report["test"]["unknown"] == {}
+    assert run.report["classes"] == ["checks", "dots", "stripes"]
+    assert [note for note in run.report["audit"]["notes"] if "one class spelled" in note]
+    assert regraft.fit(data, net, plan="probe").evaluate(test)["unknown"] == {}
 
 
 @pytest.mark.parametrize("per_class", [1, 2])

@@ -20,8 +20,8 @@ from regraft.cache import Rows
 from regraft.data import Dataset, Example
 from regraft.data.look import stored_sizes
 from regraft.data.near import Near, near_groups
-from regraft.data.notes import notes
-from regraft.data.sources import labelled
+from regraft.data.notes import is_empty, notes
+from regraft.data.sources import labelled, to_test
 from regraft.data.split import joined
 from regraft.errors import OptionError
 from regraft.features import LOOK, Features, Progress, compute_looks
@@ -65,7 +65,7 @@ def audit(
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
     found = labelled(data, "image", least_classes=1, group=group)
-    other = None if test is None else labelled(test, "image", least_classes=1, group=group)
+    other = to_test(test, found, group=group, need=False)
     own, more = to_read(found, other)
     spec = ImageSpec((224, 224))
     features = compute_looks((*own, *more), spec, threads or default_threads(), progress)
@@ -111,7 +111,9 @@ def examine(
         near: whether near duplicates count as duplicates, not equal bytes alone.
     """
     both = (data,) if other is None else (data, other)
-    bad = (*(skip for one in both for skip in one.skipped), *found.skipped)
+    listed = [skip for one in both for skip in one.skipped]
+    empty = [skip for skip in listed if is_empty(skip)]  # folders are no files
+    bad = (*(skip for skip in listed if not is_empty(skip)), *found.skipped)
     skipped = tuple(sorted(bad, key=lambda skip: skip.file))
     used = len(found.examples)
     own_apart = 0 if other is None else sum(e.split == TEST for e in data.examples)
@@ -126,7 +128,7 @@ def examine(
     leaks, leaked = _leaks(rows)
     ignored = sum(one.ignored for one in both) + sum(apart)
     return Audit(
-        seen=sum(len(one.examples) + len(one.skipped) + one.ignored for one in both),
+        seen=sum(len(one.examples) + one.ignored for one in both) + len(listed) - len(empty),
         used=used,
         skipped=skipped,
         ignored=ignored,
@@ -134,9 +136,10 @@ def examine(
         duplicates=_duplicates(rows),
         leaks=leaks,
         conflicts=_conflicts(rows),
-        notes=notes(
+        notes=tuple(note for one in both for note in one.notes)
+        + notes(
             classes,
-            skipped,
+            empty,
             None if looks is None or not len(looks) else stored_sizes(looks),
             rows.files,
             rows.near.all_equal,

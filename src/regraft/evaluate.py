@@ -43,12 +43,12 @@ class ClassScores:
 class Scores:
     """All scores of one test.
 
-    Rows whose label is no class of the head cannot be answered rightly. They count as wrong in
-    `accuracy`; everything else is about the rows with a known label.
+    Rows whose label is no class of the head cannot be answered rightly, so they say nothing of how
+    well it tells its classes apart: they are left out of all scores and counted in `unknown`.
 
     Attributes:
-        n: rows, unknown labels included.
-        accuracy: share of all n rows that are right.
+        n: rows with a known label.
+        accuracy: share of these that are right.
         accuracy_ci95: its Wilson interval.
         balanced_accuracy: mean recall of the classes that occur; None if none does.
         balanced_accuracy_ci95: its interval, see `balanced_interval`.
@@ -56,7 +56,7 @@ class Scores:
         per_class: one entry per class of the head, in its order.
         confusion: K rows (truth) of K counts (answer).
         unknown: label that the head never saw -> how many rows.
-        accuracy_known: accuracy over the rows with a known label; None if there is none.
+        accuracy_known: the same as `accuracy`.
     """
 
     n: int
@@ -79,7 +79,8 @@ def evaluate(probabilities: NDArray[Any], labels: Sequence[str], classes: Sequen
     """Score `probabilities` (N, K), columns in the order of `classes`, against true `labels` (N).
 
     Raises:
-        DataError: shapes do not match, there are no rows, or a probability is not finite.
+        DataError: shapes do not match, there is no row with a known label, or a probability is not
+            finite.
     """
     if probabilities.shape != (len(labels), len(classes)):
         raise DataError(
@@ -93,22 +94,27 @@ def evaluate(probabilities: NDArray[Any], labels: Sequence[str], classes: Sequen
     place = {name: index for index, name in enumerate(classes)}
     truth = np.array([place.get(label, -1) for label in labels], np.int64)
     known = truth >= 0
+    if not known.any():
+        names = ", ".join(repr(name) for name in sorted(set(labels))[:3])
+        raise DataError(
+            f"none of the {len(labels)} rows has a class of the model: they have {names}."
+        )
     answer = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (truth[known], answer[known]), 1)
     right, n_known = int(np.trace(confusion)), int(known.sum())
     balanced, balanced_ci = _balanced(confusion)
     return Scores(
-        n=len(labels),
-        accuracy=right / len(labels),
-        accuracy_ci95=wilson(right, len(labels)),
+        n=n_known,
+        accuracy=right / n_known,
+        accuracy_ci95=wilson(right, n_known),
         balanced_accuracy=balanced,
         balanced_accuracy_ci95=balanced_ci,
         log_loss=_log_loss(probabilities[known], truth[known]),
         per_class=tuple(_one_class(confusion, k, name) for k, name in enumerate(classes)),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         unknown=dict(sorted(Counter(x for x in labels if x not in place).items())),
-        accuracy_known=right / n_known if n_known else None,
+        accuracy_known=right / n_known,
     )
 
 

@@ -20,6 +20,7 @@ from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
 from regraft.data import Dataset
+from regraft.data.labels import as_known, need_known
 from regraft.data.sources import labelled, requested
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
@@ -134,9 +135,11 @@ class Model:
         model was trained on (`trained`) are counted in `trained_on` and not scored.
 
         Raises:
-            DataError: nothing is left to score on.
+            DataError: nothing is left to score on, or no class in common with the model.
         """
         held = labelled(data, self.backbone.input.modality, least_classes=1)
+        held = as_known(held, self.classes)
+        need_known((example.label for example in held.scored()), self.classes, held.root)
         found = compute(held.scored(), self.pipeline(device, threads), progress)
         skipped = (*held.skipped, *found.skipped)
         refuse_nothing(found, skipped, held.root)

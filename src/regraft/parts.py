@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.labels import need_known, resembling
 from regraft.data.split import joined, split
 from regraft.errors import DataError
 from regraft.features import Features
@@ -81,17 +82,26 @@ def divide(
     kind = GIVEN if own < len(splits) else IN_DATA
     if given and kind != GIVEN:
         raise DataError(f"none of the {given} files given to test on could be read.")
+    foreign, apart = _foreign(features, held), np.zeros(len(splits), bool)
+    if held.any() and not (held & ~foreign).any():  # such a test says nothing
+        if kind == GIVEN:
+            learned = _labels(features, (splits != "val") & ~held)
+            need_known(_labels(features, held), learned, GIVEN)
+        held, apart = apart, held
     if not held.any() and hold_out:
-        held, kind = _hold_out(features, splits, seed, groups), HELD_OUT
+        held, kind = _hold_out(features, splits, seed, groups, apart), HELD_OUT
     elif not held.any():
         kind = NONE
     val = (splits == "val") & ~held
-    train = ~held & ~val
+    train = ~held & ~val & ~apart
     copied = _copies(features, val, train) | _copies(features, held, train | val)
     copied |= (val | held) & (False if leaked is None else leaked)
     leaks = tuple(features.examples[i].id for i in np.flatnonzero(copied))
     pooled = (train | val) & ~copied
-    masks = (train, val & ~copied, held & ~copied, pooled)
+    tested = held & ~copied
+    if not (tested & ~foreign).any():
+        tested = np.zeros_like(tested)
+    masks = (train, val & ~copied, tested, pooled)
     train_rows, val_rows, test_rows, pool = (features.take(np.flatnonzero(m)) for m in masks)
     classes = tuple(sorted({e.label for e in train_rows.examples if e.label is not None}))
     if len(classes) < 2:
@@ -101,13 +111,28 @@ def divide(
         )
     unknown = {e.label for e in val_rows.examples} - set(classes)
     if unknown:
+        name = sorted(map(str, unknown))[0]
+        near = resembling(name, classes)
         raise DataError(
-            f"the validation part has the class '{sorted(map(str, unknown))[0]}', "
-            "which no training image has; add some or take it out."
+            f"the validation part has the class '{name}', which no training image has; "
+            + (f"is it the class '{near}'?" if near else "add some or take it out.")
         )
     kin = _together(train_rows, None if groups is None else groups[train])
     pool_kin = _together(pool, None if groups is None else groups[pooled])
     return Parts(train_rows, val_rows, test_rows, pool, classes, kind, leaks, kin, pool_kin)
+
+
+def _labels(features: Features, which: NDArray[np.bool_]) -> set[str]:
+    """The labels of some rows."""
+    named = (features.examples[i].label for i in np.flatnonzero(which))
+    return {label for label in named if label is not None}
+
+
+def _foreign(features: Features, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) rows to test on whose class no row to train on has; none if there is no such row."""
+    learned = {e.label for e in features.examples if e.split not in ("val", "test")}
+    mask = np.array([e.label not in learned for e in features.examples], bool)
+    return np.asarray(held & mask & bool(learned))
 
 
 def _copies(
@@ -168,9 +193,11 @@ def _hold_out(
     splits: NDArray[np.str_],
     seed: int,
     groups: NDArray[np.int64] | None,
+    apart: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """(N,) the rows to test on, out of those that are not for validation."""
-    return _held(features, np.flatnonzero(splits != "val"), TEST_SHARE, seed, groups)
+    """(N,) the rows to test on, out of those that are not for validation and not set apart."""
+    free = np.flatnonzero((splits != "val") & ~apart)
+    return _held(features, free, TEST_SHARE, seed, groups)
 
 
 def _held(

@@ -14,7 +14,7 @@ from regraft.backbones import Backbone
 from regraft.data import Dataset, Skipped
 from regraft.features import Features, Progress, compute, refuse_nothing
 from regraft.geometry import Geometry, choose_geometry
-from regraft.parts import Parts, divide
+from regraft.parts import HELD_OUT, Parts, divide
 from regraft.pipeline import Pipeline
 
 log = logging.getLogger("regraft")
@@ -110,6 +110,8 @@ def prepare(
     ready = _look(data, other, pipe, wanted, progress)
     for line in () if wanted.quiet else ready.audit.lines():
         log.warning("%s", line)
+    if not wanted.quiet and ready.parts.kind == HELD_OUT and data.part("test"):
+        log.warning("the score comes from a fifth held out, not from the test part")
     lap("features")
     if wanted.geometry != "auto":
         return ready

@@ -21,7 +21,7 @@ from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.cross import parse
 from regraft.data import Dataset
-from regraft.data.sources import labelled
+from regraft.data.sources import labelled, to_test
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.flows import widened
@@ -192,7 +192,7 @@ def fit(
         check_log(log)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
-    other = None if test is None else labelled(test, modality, least_classes=1, group=group)
+    other = to_test(test, found, group=group)
     tell(_found(found, other))
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):

@@ -37,7 +37,7 @@ def test_clean_data_in_a_few_lines(shell: Shell) -> None:
         ["ant", "6", "6"],
         ["bee", "6", "6"],
     ]
-    assert out[-1] == "nothing is wrong with these data"
+    assert out[-1] == "no problems found"
     shell("audit", "data", "--strict")
 
 
@@ -51,7 +51,7 @@ def test_findings_are_listed_with_their_numbers(shell: Shell) -> None:
     assert "known from another part, so not to be scored (1)" in out
     assert "  test/bee/leak.jpg (test) is nearly a copy of train/bee/0.jpg (train)" in out
     assert "  exact: train/ant/0.jpg is 'ant', but train/bee/wrong.jpg is 'bee'" in out
-    assert "nothing is wrong" not in out
+    assert "no problems found" not in out
 
 
 def test_json_has_every_field_and_all_files(shell: Shell) -> None:

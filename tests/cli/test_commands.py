@@ -259,8 +259,10 @@ def test_a_name_that_the_terminal_cannot_show(shell: Shell) -> None:
 def test_labels_that_the_model_does_not_know(shell: Shell) -> None:
     (shell.home / "unknown" / "dog").mkdir(parents=True)
     picture("dots", 503).save(shell.home / "unknown" / "dog" / "x.png")
-    said = shell("evaluate", "runs/data-1", "unknown").stdout
-    assert "the model has no class named dog" in said
+    said = shell("evaluate", "runs/data-1", "unknown", code=2)
+    assert said.stdout == ""
+    assert "no class in common with what is learned" in said.stderr
+    assert "it has 'dog', learned are 'checks', 'dots'" in said.stderr
 
 
 def test_a_cache_that_cannot_be_written(shell: Shell) -> None:

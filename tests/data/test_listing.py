@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from regraft.data import files, images
+from regraft.data.links import BROKEN, OUT
 from regraft.errors import DataError
 
 
@@ -131,16 +132,15 @@ def test_links_pipes_and_devices_are_not_opened(tmp_path) -> None:
     os.mkfifo(root / "a/pipe")
     (root / "a/folder.png").mkdir()
     data = images(root)
-    assert [e.id for e in data.examples] == ["a/1.png", "b/1.png"]
-    link = "a link, not followed"
+    assert [e.id for e in data.examples] == ["a/1.png", "a/inside.png", "b/1.png"]
+    assert data.examples[1].source == (root / "b/1.png").resolve(), "resolved when it was listed"
     assert reasons(data) == {
-        "a/broken.png": link,
-        "a/inside.png": link,
-        "a/out.png": link,
-        "a/self.png": link,
-        "a/zero.png": link,
-        "c": link,
-        "loop": link,
+        "a/broken.png": BROKEN,
+        "a/out.png": OUT,
+        "a/self.png": BROKEN,
+        "a/zero.png": OUT,
+        "c": OUT,
+        "loop": OUT,
         "a/pipe.png": "a pipe, not a file",
     }
     assert data.ignored == 1, "the pipe without a suffix"
@@ -289,7 +289,7 @@ def test_no_images(tmp_path) -> None:
 
 def test_only_links(tmp_path) -> None:
     (tmp_path / "a.png").symlink_to("/dev/zero")
-    assert "found 1 that cannot be used ('a.png': a link, not followed)" in message(tmp_path)
+    assert f"found 1 that cannot be used ('a.png': {OUT})" in message(tmp_path)
 
 
 def test_one_class_is_named(tmp_path) -> None:

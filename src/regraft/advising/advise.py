@@ -24,7 +24,7 @@ from regraft.backbones import DEFAULT, Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.data import Dataset
-from regraft.data.sources import labelled
+from regraft.data.sources import labelled, to_test
 from regraft.duration import told
 from regraft.errors import OptionError
 from regraft.evidence.depths import Depth
@@ -95,7 +95,7 @@ def advise(
     check_geometry(geometry)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
-    other = None if test is None else labelled(test, modality, least_classes=1, group=group)
+    other = to_test(test, found, group=group)
     pipe_of = every_stage_pipe(device, engine, precision, threads)
     wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
     tell = say or (lambda line: None)

@@ -12,6 +12,7 @@ from regraft.change.done import Change, written
 from regraft.change.opened import Opened, alone, folder_of, open_run
 from regraft.change.rebuild import carried, rebuild
 from regraft.data import Dataset
+from regraft.data.labels import as_known
 from regraft.data.sources import labelled
 from regraft.features import Features, Progress, compute, refuse_nothing
 from regraft.files import visible
@@ -76,6 +77,7 @@ def add(
         group = str(held.settings.get("group", "")) or None
         modality = held.model.backbone.input.modality
         found = labelled(data, modality, least_classes=1, group=group)
+        found = as_known(found, held.model.classes)
         features = compute(found.examples, held.pipeline(threads), progress)
         skipped = (*found.skipped, *features.skipped)
         refuse_nothing(features, skipped, found.root)

@@ -193,6 +193,9 @@ def _test(work: _Work, head: FittedHead) -> dict[str, Any] | None:
         )
     if missing or not rows:
         return None
+    if not {row.label for row in rows} & set(work.rows.classes):
+        work.notes.append("No test file has a class that is left, so there is no test score.")
+        return None
     p = head.probabilities(work.run.rows([row.digest for row in rows]))
     return evaluate(p, [row.label for row in rows], work.rows.classes).json()
 

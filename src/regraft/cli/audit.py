@@ -63,7 +63,7 @@ def show(found: Audit) -> None:
     _listed("one picture several times", [x.line() for x in found.duplicates])
     _listed("note", list(found.notes))
     if not (found.skipped or found.leaks or found.conflicts or found.duplicates or found.notes):
-        print("nothing is wrong with these data")
+        print("no problems found")
 
 
 def _show_classes(classes: dict[str, dict[str, int]]) -> None:

@@ -36,10 +36,6 @@ def show(scores: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    if scores["balanced_accuracy"] is None:
-        unknown = ", ".join(map(visible, scores["unknown"]))
-        print(f"nothing to score: the model has no class named {unknown}")
-        return
     low, high = scores["accuracy_ci95"]
     print(
         f"accuracy    {percent(scores['accuracy'])} of {scores['n']} images, 95 % interval "
@@ -52,5 +48,8 @@ def show(scores: dict[str, Any]) -> None:
         cells = ["" if value is None else f"{value:.3f}" for value in numbers]
         table.add_row(Text(visible(row["label"])), str(row["n"]), *cells)
     console().print(table)
+    if scores["unknown"]:
+        told = ", ".join(f"{visible(name)} ({n})" for name, n in scores["unknown"].items())
+        print(f"not scored, of classes that the model does not know: {told}")
     for file in scores["skipped"]:
         print(f"left out {visible(file['file'])}: {file['reason']}")

@@ -353,6 +353,11 @@ def show(report: dict[str, Any]) -> None:
         print(
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}; {report['test_part']}"
+            + (
+                f"; {n} of unknown classes not scored"
+                if (n := sum(test["unknown"].values()))
+                else ""
+            )
         )
     elif not crossed:
         print("test        not possible: no image is left that may be scored")

@@ -31,7 +31,7 @@ from regraft.comparing.known import is_run
 from regraft.comparing.making import ANSWERS, RECORD, Maker, score_of
 from regraft.comparing.ranking import Named, ranked
 from regraft.data import Dataset
-from regraft.data.sources import labelled
+from regraft.data.sources import labelled, to_test
 from regraft.duration import told, typed
 from regraft.errors import MissingExtra, OptionError, RegraftError
 from regraft.features import Progress
@@ -127,8 +127,8 @@ def _listed(data: Any, net: Net, how: Mapping[str, Any]) -> list[Dataset]:
     modality = net.input.modality if isinstance(net, Backbone) else "image"
     group, test = how.get("group"), how.get("test")
     found = [labelled(data, modality, group=group)]
-    if test is not None:
-        found.append(labelled(test, modality, least_classes=1, group=group))
+    if (other := to_test(test, found[0], group=group)) is not None:
+        found.append(other)
     return found
 
 

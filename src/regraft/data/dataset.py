@@ -56,6 +56,7 @@ class Dataset:
         classes: labels that occur, sorted; their order is the order of every score.
         skipped: files that look like examples but cannot be used.
         ignored: how many files are no examples at all (notes, hidden files).
+        notes: what a person should know of how they were found, one sentence each.
     """
 
     root: str
@@ -64,6 +65,7 @@ class Dataset:
     classes: tuple[str, ...]
     skipped: tuple[Skipped, ...] = field(default=())
     ignored: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.examples)

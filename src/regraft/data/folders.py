@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from regraft.data.dataset import Dataset, Example, Skipped
+from regraft.data.labels import united
+from regraft.data.layout import Layout, layout_of
+from regraft.data.partnames import SPLIT_NAMES
 from regraft.data.walk import Found, readable, walk
 from regraft.errors import DataError
+from regraft.files import visible
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
+__all__ = ["SPLIT_NAMES", "finish", "from_folder", "instead", "list_folder"]
+
 LAYOUT = "expected {0}/<class>/<image>, or {0}/train/<class>/<image> with val/ and test/ beside it"
 
 
@@ -32,34 +28,53 @@ def from_folder(root: Path, shown: str) -> Dataset:
         DataError: it cannot be listed, or holds no image in a class folder.
     """
     found = list_folder(root, shown)
-    depth = 1 if _has_splits(found) else 0
+    layout = layout_of([parts for parts, _ in found.files], shown)
     examples, skipped = [], list(found.skipped)
     seen: set[str] = set()
     for parts, path in found.files:
         name = "/".join(map(readable, parts))
-        split = SPLIT_NAMES.get(parts[0].lower()) if depth else None
-        if depth and split is None:
+        if layout.unlabelled(parts):
+            continue
+        if layout.parts and parts[0] not in layout.parts:
             skipped.append(Skipped(name, "lies beside train/, val/ and test/"))
-        elif len(parts) < depth + 2:
+        elif len(parts) < layout.depth(parts) + 2:
             skipped.append(Skipped(name, "lies outside the class folders"))
         elif name in seen:
             skipped.append(Skipped(name, "another file's name reads the same"))
         else:
             seen.add(name)
-            examples.append(Example(name, path, readable(parts[depth]), split))
+            label = readable(parts[layout.depth(parts)])
+            examples.append(Example(name, path, label, layout.parts.get(parts[0])))
     if not examples:
-        raise DataError(_no_classes(found, shown))
-    skipped += [Skipped(f"{name}/", "holds no image") for name in _empty(found, depth)]
-    return finish(shown, examples, skipped, found.ignored)
+        raise DataError(_no_classes(found, layout, shown))
+    skipped += [Skipped(f"{name}/", "holds no image") for name in _empty(found, layout)]
+    notes = (*layout.notes, *_missing(found, layout))
+    bare = sum(layout.bare.values())
+    return finish(shown, examples, skipped, found.ignored + bare, notes)
 
 
-def _empty(found: Found, depth: int) -> list[str]:
-    """Folders without images where a part or, `depth` folders down, a class could be."""
-    tops = [name for name in found.empty if "/" not in name]
-    if not depth:
+def _empty(found: Found, layout: Layout) -> list[str]:
+    """Folders without images where a part or, below one, a class could be."""
+    linked = {"/".join(map(readable, parts)) for parts, _ in found.links}
+    empty = [name for name in found.empty if name not in linked]
+    tops = [name for name in empty if "/" not in name]
+    if not layout.parts:
         return tops
-    below = [name for name in found.empty if "/" in name]
+    below = [name for name in empty if "/" in name]
     return tops + [name for name in below if name.partition("/")[0] not in tops]
+
+
+def _missing(found: Found, layout: Layout) -> list[str]:
+    """What is said of links to folders that would be parts or classes."""
+    out = []
+    for parts, why in sorted(found.links):
+        name = visible("/".join(map(readable, parts)))
+        if layout.parts and len(parts) == 1:
+            out.append(f"the folder '{name}' is missing among the parts: it is {why}.")
+        elif len(parts) == layout.depth(parts) + 1:
+            label = visible(readable(parts[-1]))
+            out.append(f"the class '{label}' is missing: its folder '{name}' is {why}.")
+    return out
 
 
 def list_folder(root: Path, shown: str) -> Found:
@@ -78,27 +93,20 @@ def list_folder(root: Path, shown: str) -> Found:
 
 
 def finish(
-    shown: str, examples: list[Example], skipped: list[Skipped], ignored: int = 0
+    shown: str,
+    examples: list[Example],
+    skipped: list[Skipped],
+    ignored: int = 0,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """A data set of images, everything sorted."""
+    """A data set of images, everything sorted, labels that surely are one spelled in one way."""
+    examples, told = united(examples)
     examples.sort(key=lambda example: example.id)
     skipped.sort(key=lambda skip: skip.file)
     classes = sorted({e.label for e in examples if e.label is not None})
-    return Dataset(shown, "image", tuple(examples), tuple(classes), tuple(skipped), ignored)
-
-
-def _has_splits(found: Found) -> bool:
-    """Whether the top folders are parts of a split and not classes.
-
-    They are if all that hold images are named so, or if `train` and another part hold folders of
-    images: a data set of vehicles may well have a class 'train' beside 'bus' and 'car'.
-    """
-    tops = {parts[0].lower() for parts, _ in found.files if len(parts) > 1}
-    nested = {parts[0].lower() for parts, _ in found.files if len(parts) > 2}
-    if not nested & SPLIT_NAMES.keys():
-        return bool(tops) and tops <= SPLIT_NAMES.keys() and "train" in tops
-    parts = {SPLIT_NAMES[top] for top in nested & SPLIT_NAMES.keys()}
-    return tops <= SPLIT_NAMES.keys() or ("train" in parts and len(parts) > 1)
+    return Dataset(
+        shown, "image", tuple(examples), tuple(classes), tuple(skipped), ignored, notes + told
+    )
 
 
 def instead(found: Found) -> str:
@@ -112,8 +120,8 @@ def instead(found: Found) -> str:
     return f"found {kinds}"
 
 
-def _no_classes(found: Found, shown: str) -> str:
-    if _has_splits(found):
+def _no_classes(found: Found, layout: Layout, shown: str) -> str:
+    if layout.parts:
         return (
             f"the images of '{shown}' lie in train/, val/ or test/ without class folders; "
             f"expected {shown}/train/<class>/<image>."

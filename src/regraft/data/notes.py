@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.dataset import Skipped
+from regraft.data.labels import MOST_NAMED, nearly
 from regraft.files import visible
 
 IMBALANCE = 20  # pictures of the largest class for one of the smallest
 FEW = 5  # pictures of a class below which little can be learned or measured
 ELONGATED = 3.0  # longer side over shorter
+EMPTY = "holds no image"
 TINY = 32  # pixels of the shorter side
 
 
 def notes(
     classes: Mapping[str, Mapping[str, int]],
-    skipped: Sequence[Skipped],
+    empty: Sequence[Skipped],
     sizes: NDArray[np.int64] | None,
     files: Sequence[str],
     same: bool,
@@ -29,7 +31,7 @@ def notes(
 
     Args:
         classes: for each class how many of its readable pictures are in which part.
-        skipped: what cannot be used.
+        empty: folders that hold no image.
         sizes: (N, 2) height and width of the readable pictures in pixels, None if not known.
         files: their ids.
         same: whether they all are one picture.
@@ -52,11 +54,11 @@ def notes(
     out += [
         f"the folder '{visible(skip.file.rstrip('/'))}' holds no image and is no class: put "
         "images into it or remove it."
-        for skip in skipped
-        if skip.file.endswith("/") and skip.reason == "holds no image"
+        for skip in empty
     ]
     if not files:
         return (*out, "no image can be read: mend or replace the files, there is nothing to use.")
+    out += _on_spellings(classes)
     out += _on_classes(classes)
     if same and len(files) > 1:
         out.append(
@@ -74,21 +76,45 @@ def notes(
     return tuple(out)
 
 
+def is_empty(skip: Skipped) -> bool:
+    """Whether this is a folder without an image, and no file."""
+    return skip.file.endswith("/") and skip.reason == EMPTY
+
+
+def _on_spellings(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """On classes whose names are nearly one."""
+    pairs = nearly(classes)
+    if not pairs:
+        return []
+    more = f"; and {len(pairs) - MOST_NAMED} more pairs" if len(pairs) > MOST_NAMED else ""
+    return [
+        f"{'; '.join(pairs[:MOST_NAMED])}{more}: one class? If so, spell its name in one way; "
+        "they are kept apart until then."
+    ]
+
+
 def _on_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     """On how many pictures the classes have to learn from."""
     first = next(iter(classes.values()))
     learn = [part for part in ("unsplit", "train") if part in first] or list(first)
     counts = {name: sum(parts[part] for part in learn) for name, parts in classes.items()}
     have = {name: count for name, count in counts.items() if count}
+    tested = [name for name, parts in classes.items() if parts.get("test")]
     out = []
+    if have and tested and not any(name in have for name in tested):
+        out.append(
+            f"no class of the test part is among those to learn: {_named(tested)}; nothing of it "
+            "can be scored, name the classes alike in both parts."
+        )
+        counts |= dict.fromkeys(tested, 1)  # said of all at once
     for name, parts in classes.items():
         said = visible(name)
         if not any(parts.values()):
             out.append(f"no file of the class '{said}' can be read: mend them or leave it out.")
         elif not counts[name]:
             out.append(
-                f"the class '{said}' is to be tested on but has no image to learn from: add some "
-                "to the training part or take it out."
+                f"the class '{said}' is to be tested on but has no image to learn from, so its "
+                "images are left out of the score: add some to the training part or take it out."
             )
     if len(have) == 1:
         out.append(

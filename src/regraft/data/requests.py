@@ -126,8 +126,9 @@ class _Gathered:
         except OSError as problem:
             below, reason = Found(), f"cannot be listed: {problem.strerror or problem}"
         self.ignored += below.ignored
-        for _, file in sorted(below.files):
-            self._example(Example(readable(file.as_posix()), file))
+        for parts, file in sorted(below.files):
+            # By the name that was found, which may be a link to the file that is read.
+            self._example(Example(readable(path.joinpath(*parts).as_posix()), file))
         for skip in below.skipped:
             self._skip(Skipped(f"{shown}/{skip.file}", skip.reason))
         if reason or not below.files:

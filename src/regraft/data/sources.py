@@ -8,6 +8,7 @@ from typing import Any
 
 from regraft.data.dataset import Dataset
 from regraft.data.groups import grouped
+from regraft.data.labels import as_known, need_known, trained_labels
 from regraft.data.requests import Requests
 from regraft.errors import DataError
 
@@ -41,6 +42,32 @@ def labelled(
             f"'{modality}'; name a backbone for {data.modality}s."
         )
     return data if group is None else grouped(data, group)
+
+
+def to_test(
+    test: Any, data: Dataset, *, group: str | None = None, need: bool = True
+) -> Dataset | None:
+    """Labelled examples to test on what is learned from `data`; None if `test` is None.
+
+    Labels that surely are one with a class to learn are spelled as that is.
+
+    Args:
+        test: a folder, a table, …
+        data: what is learned from.
+        group: as in `labelled`.
+        need: refuse examples of which none has a class to learn.
+
+    Raises:
+        DataError: nothing there that could be used, or no class in common.
+        OptionError: `group` does not fit the data.
+    """
+    if test is None:
+        return None
+    known = trained_labels(data)
+    found = as_known(labelled(test, data.modality, least_classes=1, group=group), known)
+    if need:
+        need_known((e.label for e in found.scored()), known, found.root)
+    return found
 
 
 def bare(paths: Any, modality: str) -> Dataset:

@@ -15,6 +15,7 @@ from typing import Any
 
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
+from regraft.data.links import Bounds
 from regraft.data.walk import not_plain, readable
 from regraft.errors import DataError, did_you_mean, need_extra
 
@@ -56,7 +57,7 @@ def inside(folder: Path, name: str) -> tuple[Path, str]:
     path = folder / name
     try:
         mode = path.stat().st_mode
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not Bounds.of(folder).holds(path.resolve()):
             return path, "leads out of the table's folder"
     except FileNotFoundError:
         return path, "no such file"

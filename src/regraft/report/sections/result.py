@@ -57,7 +57,7 @@ def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
         names = ", ".join(f"'{name}' ({n})" for name, n in sorted(test["unknown"].items())[:5])
         said.append(
             paragraph(
-                f"Some have labels that the model never saw and count as wrong: {names}.",
+                f"Not scored are pictures whose class the model never saw: {names}.",
                 kind="warning",
             )
         )
