@@ -100,6 +100,19 @@ def test_a_part_without_class_folders_is_not_scored(tmp_path, where: str) -> Non
     assert f"'regraft predict RUN {root}/{where.partition('/')[0]}'" in note
 
 
+@pytest.mark.parametrize("where", ["seg_pred", "seg_pred/seg_pred"])
+def test_a_folder_beside_the_parts_without_classes_is_unlabelled(tmp_path, where: str) -> None:
+    data = images(tree(both(tmp_path, "seg_train", "seg_test"), f"{where}/1.png"))
+    assert (len(data), data.ignored, data.skipped) == (4, 1, ())
+    assert "1 image of seg_pred/ has no class folder" in data.notes[0]
+
+
+def test_unlabelled_images_beside_train_are_no_class(tmp_path) -> None:
+    root = tree(both(tmp_path, "train"), "later/1.png")
+    with pytest.raises(DataError, match=f"'regraft fit {root}/train', then 'regraft predict RUN"):
+        images(root)
+
+
 def test_one_class_folder_of_a_test_part_is_a_class(tmp_path) -> None:
     data = images(tree(both(tmp_path, "train"), "test/bees/9.png", "test/9.png"))
     assert [e.label for e in data.part("test")] == ["bees"]

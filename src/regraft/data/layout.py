@@ -25,7 +25,7 @@ class Layout:
     Attributes:
         parts: top folder -> 'train', 'val' or 'test'; empty if the top folders are classes.
         doubled: the parts whose classes lie a folder deeper, as in `seg_train/seg_train/<class>`.
-        bare: the parts whose pictures have no class folders -> how many pictures.
+        bare: the top folders whose pictures have no class folders -> how many pictures.
         notes: what to say of all that, in sentences.
     """
 
@@ -51,7 +51,8 @@ def layout_of(paths: Sequence[Path], shown: str) -> Layout:
         shown: the root as the user named it.
 
     Raises:
-        DataError: a training part and a folder of an unknown name hold the same class folders.
+        DataError: a training part and a folder of an unknown name hold the same class folders, or
+            the latter none.
     """
     parts = _parts(paths)
     if not parts:
@@ -99,27 +100,33 @@ def _is_doubled(top: str, paths: Iterable[Path]) -> bool:
 
 
 def _bare(layout: Layout, paths: Iterable[Path], classes: set[str]) -> dict[str, int]:
-    """The parts but for training that have no class folders -> how many images."""
+    """The top folders but for training that have no class folders -> how many images."""
     counts: Counter[str] = Counter()
     folders: dict[str, set[str]] = {}
     for path in paths:
-        if len(path) > 1 and layout.parts.get(path[0], "train") != "train":
+        if len(path) > 1 and layout.parts.get(path[0]) != "train":
             counts[path[0]] += 1
             depth = layout.depth(path)
             folders.setdefault(path[0], set()).update(path[depth : depth + 1][: len(path) - 2])
     return {
         top: counts[top]
         for top, inner in sorted(folders.items())
-        if not inner or (len(inner) == 1 and not inner & classes and is_dummy(min(inner)))
+        if not inner or (len(inner) == 1 and not inner & classes and _says_nothing(min(inner), top))
     }
 
 
+def _says_nothing(inner: str, top: str) -> bool:
+    """Whether the one folder of a part is no class: `test/unknown/`, `seg_pred/seg_pred/`."""
+    return inner == top or is_dummy(inner)
+
+
 def _note(top: str, count: int, shown: str) -> str:
-    images = f"{count} images" if count > 1 else "1 image"
     name = visible(readable(top))
+    many = f"{count} images of {name}/ have no class folders, so they are unlabelled"
+    one = f"1 image of {name}/ has no class folder, so it is unlabelled"
     return (
-        f"{images} of {name}/ have no class folders, so they are unlabelled and not scored; "
-        f"'regraft predict RUN {visible(shown)}/{name}' tells what they show."
+        f"{many if count > 1 else one} and not scored; "
+        f"'regraft predict RUN {visible(shown)}/{name}' tells what is shown."
     )
 
 
@@ -133,6 +140,7 @@ def _perhaps_parts(paths: Sequence[Path], shown: str) -> tuple[str, ...]:
     for path in paths:
         if len(path) > 1:
             inner.setdefault(path[0], set()).update(path[1:-1][:1] or [""])
+    _refuse_beside_train(inner, shown)
     first = inner.get(min(inner, default=""), set())
     if len(inner) < 2 or len(first) < 2 or any("" in one for one in inner.values()):
         return ()
@@ -155,4 +163,20 @@ def _perhaps_parts(paths: Sequence[Path], shown: str) -> tuple[str, ...]:
     return (
         f"the folders {told}{more} hold the same folders ({held}) and were taken for classes: if "
         "they are parts of a split, rename them to train, val and test.",
+    )
+
+
+def _refuse_beside_train(inner: dict[str, set[str]], shown: str) -> None:
+    """Refuse `train/<class>/` beside one folder of an unknown name without class folders."""
+    train = [top for top in inner if part_name(top) == ("train", "")]
+    if len(inner) != 2 or len(train) != 1:
+        return
+    other = next(top for top in inner if top not in train)
+    if "" in inner[train[0]] or len(inner[train[0]]) < 2 or inner[other] != {""}:
+        return
+    a, b = (f"{visible(shown)}/{visible(readable(name))}" for name in (train[0], other))
+    raise DataError(
+        f"'{a}' holds folders and '{b}' images without, so they look like a part to train on and "
+        f"unlabelled images: 'regraft fit {a}', then 'regraft predict RUN {b}'; "
+        "if they are classes, list the files in a table."
     )
