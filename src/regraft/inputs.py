@@ -7,9 +7,11 @@ engine may compile it together with the stages.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
+
+from regraft.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +22,8 @@ Row = tuple["np.ndarray", ...]
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 GEOMETRIES = ("crop", "squash", "pad")
 MOST_PIXELS_A_SIDE = 8192
+#: No mean of values from 0 to 1 is larger; of values from 0 to 255 every one is.
+LARGEST_MEAN = 1.0
 
 
 class InputSpec(Protocol):
@@ -69,6 +73,23 @@ class ImageSpec:
     crop: float = 0.875
     geometry: str = "crop"
 
+    def checked(self) -> ImageSpec:
+        """The same in tuples: one number stands for all channels or both sides.
+
+        Raises:
+            OptionError: a value that no bundle could hold.
+        """
+        try:
+            size = _numbers("size", _several(self.size, 2), 2, int, 1, MOST_PIXELS_A_SIDE)
+            mean = _numbers("mean", _several(self.mean, 3), 3, float, -1e3, 1e3)
+            std = _numbers("std", _several(self.std, 3), 3, float, 1e-6, 1e3)
+            crop = _numbers("crop", [self.crop], 1, float, 1e-3, 1.0)[0]
+            _one_of("interpolation", self.interpolation, INTERPOLATIONS)
+            _one_of("geometry", self.geometry, GEOMETRIES)
+        except ValueError as problem:
+            raise OptionError(f"an image input's {problem}.") from problem
+        return replace(self, size=size, mean=mean, std=std, crop=crop)
+
     @property
     def modality(self) -> str:
         return "image"
@@ -106,13 +127,13 @@ class ImageSpec:
         """
         if set(data) != {"modality", *(field.name for field in fields(cls))}:
             raise ValueError(f"an image input has other fields than {', '.join(sorted(data))}")
-        size = _numbers("size", data["size"], 2, int, 1, MOST_PIXELS_A_SIDE)
-        mean = _numbers("mean", data["mean"], 3, float, -1e3, 1e3)
-        std = _numbers("std", data["std"], 3, float, 1e-6, 1e3)
-        crop = _numbers("crop", [data["crop"]], 1, float, 1e-3, 1.0)[0]
-        _one_of("interpolation", data["interpolation"], INTERPOLATIONS)
-        _one_of("geometry", data["geometry"], GEOMETRIES)
-        return cls(size, mean, std, data["interpolation"], crop, data["geometry"])
+        for name, count in (("size", 2), ("mean", 3), ("std", 3)):
+            if not isinstance(data[name], list | tuple) or len(data[name]) != count:
+                raise ValueError(f"{name} must be {count} numbers, got {data[name]!r:.60}")
+        try:
+            return cls(**{field.name: data[field.name] for field in fields(cls)}).checked()
+        except OptionError as problem:
+            raise ValueError(str(problem)) from problem
 
 
 #: Modality -> the class of its input spec. Another modality is one line here, one in
@@ -134,6 +155,13 @@ def spec_from(data: Any) -> InputSpec:
     return made
 
 
+def _several(value: Any, count: int) -> Any:
+    """A number as so many, an array as a list; anything else as it is."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return [value] * count if isinstance(value, int | float) else value
+
+
 def _numbers(
     name: str, value: Any, count: int, kind: type, low: float, high: float
 ) -> tuple[Any, ...]:
@@ -145,7 +173,9 @@ def _numbers(
         and all(type(number) in kinds and low <= number <= high for number in value)
     )
     if not good:
-        raise ValueError(f"{name} must be {count} numbers from {low} to {high}, got {value!r:.60}")
+        what = f"{count} numbers" if count > 1 else "a number"
+        got = value[0] if count == 1 and isinstance(value, list) else value
+        raise ValueError(f"{name} must be {what} from {low:g} to {high:g}, got {got!r:.60}")
     return tuple(kind(number) for number in value)
 
 

@@ -24,10 +24,11 @@ from regraft.backbones import Backbone, Tap, backbone, from_module
 from regraft.backbones.graph import by_hand, network_of
 from regraft.backbones.resolve import from_info
 from regraft.data import images
-from regraft.errors import BackboneError, BundleError
+from regraft.errors import BackboneError, BundleError, OptionError
 from regraft.features import compute
-from regraft.inputs import ImageSpec
+from regraft.inputs import ImageSpec, spec_from
 from regraft.pipeline import pipeline, tap_name
+from tests.nets import Small
 from tests.pictures import write_folder
 
 SPEC = ImageSpec((32, 32))
@@ -301,3 +302,48 @@ def test_a_record_of_another_network_is_noticed(monkeypatch):
     with pytest.raises(BackboneError, match="the layers of 'test_resnet' are not the ones"):
         _ = warm.stages
     assert backbone("test_resnet", weights="random", size=64).info.network != warm.info.network
+
+
+GOOD = ImageSpec((32, 32))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"size": 32}, {}),
+        ({"size": [32, 32], "mean": list(GOOD.mean), "std": list(GOOD.std)}, {}),
+        ({"mean": np.array(GOOD.mean), "std": np.array(GOOD.std, np.float64)}, {}),
+        ({"mean": 0.5, "std": 0.25}, {"mean": (0.5,) * 3, "std": (0.25,) * 3}),
+    ],
+)
+def test_an_input_as_people_write_it(given: dict, meant: dict) -> None:
+    made = from_module(Small().eval(), input=replace(GOOD, **given))
+    assert made.input == replace(GOOD, **meant)
+    assert spec_from(json.loads(json.dumps(made.input.json()))) == made.input
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"mean": (0.5,)}, "mean must be 3 numbers"),
+        ({"std": (0, 0, 0)}, "std must be 3 numbers"),
+        ({"std": 0.0}, "std must be 3 numbers"),
+        ({"mean": (float("nan"),) * 3}, "mean must be 3 numbers"),
+        ({"crop": 1.5}, "crop must be a number from 0.001 to 1, got 1.5"),
+        ({"size": (3, 224, 224)}, "size must be 2 numbers"),
+        ({"size": 0}, "size must be 2 numbers"),
+        ({"interpolation": "cubic"}, "interpolation must be one of"),
+    ],
+)
+def test_an_input_that_no_bundle_holds_is_refused_where_it_is_made(given: dict, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        from_module(Small().eval(), input=replace(GOOD, **given))
+
+
+def test_a_mean_of_values_to_255_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    scaled = replace(GOOD, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    with caplog.at_level(logging.WARNING):
+        from_module(Small().eval(), input=GOOD)
+        assert not caplog.records
+        from_module(Small().eval(), input=scaled)
+    assert "divide mean and std by 255" in caplog.text

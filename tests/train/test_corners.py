@@ -111,3 +111,25 @@ def test_lora_may_come_after_a_phase_that_trains_all(data: Path) -> None:
     assert [entry["phase"] for entry in run.report["training"]["curve"]] == [1, 2]
     first = run.report["training"]["rates"][0]
     assert sum(line["parameters"] for line in first if line["stage"] != "head") > 0
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(1, 1), (4, 4)])
+def test_steps_on_single_rows_are_refused_where_batchnorm_counts(
+    data: Path, batch: int, accumulate: int
+) -> None:
+    how = {"epochs": 1, "batch": batch, "accumulate": accumulate}
+    with pytest.raises(OptionError, match="needs 2 rows or more at a time"):
+        fit(data, "full", settings=how | {"batch_norm": "update"})
+    with pytest.raises(OptionError, match="needs 2 rows or more at a time"):
+        fit(data, "scratch", settings=how)
+    fit(data, "full", settings=how | {"batch_norm": "keep"})
+
+
+def test_a_piece_of_one_row_goes_by_the_statistics_so_far(data: Path) -> None:
+    ends: set[int] = set()
+    for batch in (4, 5, 6):
+        how = {"epochs": 1, "batch": batch, "accumulate": 2, "batch_norm": "update", "lr": 1e-3}
+        run = fit(data, "full", settings=how)
+        assert np.isfinite(run.report["training"]["curve"][0]["train_loss"])
+        ends.add(run.report["train"]["n"] % batch)
+    assert ends & {1, 2, 3}  # some last batch had a piece of one row

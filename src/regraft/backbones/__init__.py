@@ -6,6 +6,7 @@ backbone(name) ─► source (package, hub, file, random) ─► network ─► 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from regraft.backbones.request import (
     write_record,
 )
 from regraft.errors import BackboneError
+from regraft.inputs import LARGEST_MEAN, ImageSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     from regraft.inputs import InputSpec
     from regraft.stages import Stages
+
+log = logging.getLogger("regraft")
 
 __all__ = ["DEFAULT", "SOURCES", "Backbone", "BackboneInfo", "StageInfo", "Tap", "backbone"]
 __all__ += ["at_hand", "from_module", "list_backbones"]
@@ -178,7 +182,16 @@ def from_module(module: nn.Module, *, input: InputSpec, name: str = "") -> Backb
 
     Raises:
         BackboneError: its own `forward` cannot be traced.
+        OptionError: `input` has a value that it cannot have.
     """
+    if isinstance(input, ImageSpec):
+        input = input.checked()
+        if max(input.mean) > LARGEST_MEAN:
+            log.warning(
+                "the input's mean %s is of values scaled to 0..1, and looks like one of values "
+                "0..255: divide mean and std by 255",
+                input.mean,
+            )
     loaded = Loaded(module, input, name or type(module).__name__)
     info, stages, _ = _cut(loaded, "module")
 

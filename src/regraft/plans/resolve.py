@@ -101,6 +101,10 @@ def check_recipe(recipe: Recipe) -> None:
         OptionError: names the setting.
     """
     check_settings(recipe)
+    if recipe.augment:
+        from regraft.data.augment import parse
+
+        parse(recipe.augment)
     if recipe.accumulate > recipe.batch:
         raise OptionError(
             f"accumulate must be at most the batch ({recipe.batch}), got {recipe.accumulate}."

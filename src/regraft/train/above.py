@@ -95,9 +95,26 @@ class Above(nn.Module):
 
             return run(steps, flow)
         rows = len(flow[0] if isinstance(flow, tuple) else flow)
+        if learning and rows == 1 and not self.keep_statistics:
+            return self._one_row(steps, flow)
         if learning and steps and rows == self.compiled:
             return self._chains.run(steps, flow)
         return through(steps, flow)
+
+    def _one_row(self, steps: list[Stage], flow: Flow) -> Flow:
+        """A last batch of one row has no spread: BatchNorm goes by what it counted so far."""
+        counting = [m for s in steps for m in s.modules() if isinstance(m, NORMS) and m.training]
+        for module in counting:
+            module.eval()
+        try:
+            return through(steps, flow)
+        finally:
+            for module in counting:
+                module.train()
+
+    def counts(self) -> bool:
+        """Whether training updates the statistics of some BatchNorm."""
+        return not self.keep_statistics and any(isinstance(m, NORMS) for m in self.stages.modules())
 
     def forward(self, flow: Flow, start: int) -> torch.Tensor:
         """Logits (B, K) of a flow that goes into stage `start`: `at + 1` is the head alone."""

@@ -147,6 +147,8 @@ class Making:
             own = tensors_of(begun, self.pipe.info.name)
             above.restore(above.tensors() | {n: random.get(n, t) for n, t in own.items()})
         above.keep_statistics = self.recipe.batch_norm == "keep" and not scratch
+        if above.counts():
+            _refuse_single_rows(self.recipe)
         above.recompute = self.recipe.checkpoint
         above.dropout = self.recipe.dropout
         return above
@@ -232,3 +234,19 @@ def found_rate(job: Job, number: int) -> float:
     )
     job.above.compiled = compiled
     return found.rate
+
+
+def _refuse_single_rows(recipe: Recipe) -> None:
+    """Refuse steps on single rows where BatchNorm counts: a row alone has no spread.
+
+    Raises:
+        OptionError: the batch is computed in parts of one row.
+    """
+    rows = recipe.batch // recipe.accumulate
+    if rows < 2:
+        parts = f" in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+        raise OptionError(
+            "BatchNorm above the cut is updated and needs 2 rows or more at a time, batches of "
+            f"{recipe.batch}{parts} give it {rows}: raise batch, lower accumulate, or set "
+            "batch_norm to keep."
+        )
