@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.cache import Rows
-from regraft.data import Dataset, Example
+from regraft.data import Dataset, Example, deep
 from regraft.data.look import stored_sizes
 from regraft.data.near import Near, near_groups
 from regraft.data.notes import is_empty, notes
@@ -67,7 +67,10 @@ def audit(
     found = labelled(data, "image", least_classes=1, group=group)
     other = to_test(test, found, group=group, need=False)
     own, more = to_read(found, other)
-    spec = ImageSpec((224, 224))
+    white = deep.white_of(found.examples)
+    if white:
+        found = replace(found, notes=(*found.notes, deep.note(white, found) + "."))
+    spec = ImageSpec((224, 224), white=white)
     features = compute_looks((*own, *more), spec, threads or default_threads(), progress)
     mine = {id(example) for example in own}
     count = sum(id(e) in mine for e in features.examples)

@@ -8,7 +8,7 @@ from typing import Any
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
-from regraft.data import Dataset
+from regraft.data import Dataset, deep
 from regraft.data.sources import labelled
 from regraft.errors import OptionError, need_extra
 from regraft.features import Progress, compute, refuse_nothing
@@ -48,6 +48,7 @@ def embed(
     net = resolve(backbone, size=size, weights=weights)
     net = net if geometry is None else net.looking(geometry)
     held = labelled(data, net.input.modality, least_classes=1)
+    net = net.scaled(deep.white_of(held.examples))
     tap = Tap(net.index(at), True)
     pipe = pipeline(net, [tap], device=device, threads=threads)
     found = compute(held.examples, pipe, progress)

@@ -64,6 +64,8 @@ class ImageSpec:
         crop: share of the resized image's side that the centre crop keeps, 0 < crop <= 1.
         geometry: what becomes of the picture's proportions: 'crop' (resize, then cut out the
             centre), 'squash' (all of it, stretched) or 'pad' (all of it, margins in `mean`).
+        white: the value that is white in pictures of more than 8 bits, e.g. 4095; 0 where each is
+            scaled by itself. See `regraft.data.deep`.
     """
 
     size: tuple[int, int]
@@ -72,6 +74,7 @@ class ImageSpec:
     interpolation: str = "bicubic"
     crop: float = 0.875
     geometry: str = "crop"
+    white: float = 0.0
 
     def checked(self) -> ImageSpec:
         """The same in tuples: one number stands for all channels or both sides.
@@ -84,18 +87,20 @@ class ImageSpec:
             mean = _numbers("mean", _several(self.mean, 3), 3, float, -1e3, 1e3)
             std = _numbers("std", _several(self.std, 3), 3, float, 1e-6, 1e3)
             crop = _numbers("crop", [self.crop], 1, float, 1e-3, 1.0)[0]
+            white = _numbers("white", [self.white], 1, float, 0.0, 1e9)[0]
             _one_of("interpolation", self.interpolation, INTERPOLATIONS)
             _one_of("geometry", self.geometry, GEOMETRIES)
         except ValueError as problem:
             raise OptionError(f"an image input's {problem}.") from problem
-        return replace(self, size=size, mean=mean, std=std, crop=crop)
+        return replace(self, size=size, mean=mean, std=std, crop=crop, white=white)
 
     @property
     def modality(self) -> str:
         return "image"
 
     def json(self) -> dict[str, Any]:
-        return {"modality": "image"} | asdict(self)
+        held = {"modality": "image"} | asdict(self)
+        return held if self.white else {key: held[key] for key in held if key != "white"}
 
     def example(self) -> Row:
         """One black image: (H, W, 3) uint8."""
@@ -125,13 +130,14 @@ class ImageSpec:
         Raises:
             ValueError: a field is missing, unknown, or has a value that it cannot have.
         """
-        if set(data) != {"modality", *(field.name for field in fields(cls))}:
+        if {"white", *data} != {"modality", *(field.name for field in fields(cls))}:
             raise ValueError(f"an image input has other fields than {', '.join(sorted(data))}")
         for name, count in (("size", 2), ("mean", 3), ("std", 3)):
             if not isinstance(data[name], list | tuple) or len(data[name]) != count:
                 raise ValueError(f"{name} must be {count} numbers, got {data[name]!r:.60}")
         try:
-            return cls(**{field.name: data[field.name] for field in fields(cls)}).checked()
+            named = {field.name for field in fields(cls)} & set(data)
+            return cls(**{name: data[name] for name in named}).checked()
         except OptionError as problem:
             raise ValueError(str(problem)) from problem
 

@@ -262,7 +262,8 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         )
     made = _backbone(held, info, backbone)
     if isinstance(info.input, ImageSpec):
-        made = made.looking(info.input.geometry)  # a network of one's own comes without it
+        # A network of one's own comes without them.
+        made = made.looking(info.input.geometry).scaled(info.input.white)
     return Model(
         made,
         tuple(held.config["at"]),

@@ -20,7 +20,7 @@ from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.cross import parse
-from regraft.data import Dataset
+from regraft.data import Dataset, deep
 from regraft.data.sources import labelled, to_test
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
@@ -197,6 +197,10 @@ def fit(
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
+    white = deep.white_of(found.examples)
+    if white:
+        tell(deep.note(white, found))
+        net = net.scaled(white)
     where: dict[str, Any] = {
         "device": device, "engine": engine, "precision": precision, "threads": threads
     }  # fmt: skip

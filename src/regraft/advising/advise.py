@@ -23,7 +23,7 @@ from regraft.asked import check_geometry, check_options, every_stage
 from regraft.backbones import DEFAULT, Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
-from regraft.data import Dataset
+from regraft.data import Dataset, deep
 from regraft.data.sources import labelled, to_test
 from regraft.duration import told
 from regraft.errors import OptionError
@@ -96,6 +96,7 @@ def advise(
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
     found = labelled(data, modality, group=group)
     other = to_test(test, found, group=group)
+    white = deep.white_of(found.examples)
     pipe_of = every_stage_pipe(device, engine, precision, threads)
     wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)
     tell = say or (lambda line: None)
@@ -108,6 +109,7 @@ def advise(
             revision=revision,
             digest=digest,
         )
+        net = net.scaled(white)
         return net if geometry in ("auto", "") else net.looking(geometry)
 
     def ask(net: Backbone) -> tuple[Advice, Ready]:

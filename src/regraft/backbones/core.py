@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from regraft.backbones.info import BackboneInfo, Tuning
 from regraft.errors import OptionError, did_you_mean
@@ -100,12 +100,27 @@ class Backbone:
                 f"geometry must be one of {known}, got '{geometry}'."
                 + did_you_mean(geometry, GEOMETRIES)
             )
-        if geometry == spec.geometry:
+        return self._fed(geometry=geometry)
+
+    def scaled(self, white: float) -> Backbone:
+        """The same backbone, pictures of more than 8 bits scaled from 0 to `white`.
+
+        Args:
+            white: see `regraft.inputs.ImageSpec`; 0 changes nothing.
+        """
+        return self._fed(white=white) if white and isinstance(self.input, ImageSpec) else self
+
+    def _fed(self, **fields: Any) -> Backbone:
+        """The same backbone with other fields of its input, none of which the network sees."""
+        spec = self.input
+        assert isinstance(spec, ImageSpec)
+        wanted = replace(spec, **fields)
+        if wanted == spec:
             return self
-        info = replace(self.info, input=replace(spec, geometry=geometry))
+        info = replace(self.info, input=wanted)
 
         def resize(size: tuple[int, int]) -> Backbone:
-            return self._resize(size).looking(geometry)
+            return self._resize(size)._fed(**fields)
 
         return Backbone(info, self._whole, resize, self.tuning)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 name = "image"
-REVISION = 2  # raise it whenever any pixel may change: cached activations are then made anew
+REVISION = 3  # raise it whenever any pixel may change: cached activations are then made anew
 LOOK = 3  # likewise for looks
 
 
@@ -43,7 +43,7 @@ def decode(raw: bytes, spec: InputSpec) -> Row:
         OptionError: `spec` is none of images or has an unknown interpolation or geometry.
     """
     checked = _checked(spec)
-    return (fitted(_upright(raw, needed(checked))[0], checked),)
+    return (fitted(_upright(raw, needed(checked), checked.white)[0], checked),)
 
 
 def decode_with_look(raw: bytes, spec: InputSpec) -> tuple[Row, NDArray[np.float32]]:
@@ -51,7 +51,7 @@ def decode_with_look(raw: bytes, spec: InputSpec) -> tuple[Row, NDArray[np.float
     from regraft.data.look import look
 
     checked = _checked(spec)
-    picture, (height, width) = _upright(raw, needed(checked))
+    picture, (height, width) = _upright(raw, needed(checked), checked.white)
     return (fitted(picture, checked),), look(picture, height, width)
 
 
@@ -67,7 +67,9 @@ def _checked(spec: InputSpec) -> ImageSpec:
     return spec
 
 
-def _upright(raw: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _upright(
+    raw: bytes, least: tuple[int, int], white: float
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """(h, w, 3) uint8, shrunk down to `least` at most, and (height, width) as stored."""
     if not raw:
         raise BadFile("empty file")
@@ -75,7 +77,7 @@ def _upright(raw: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tup
     if decoded is None:
         from regraft.data import pillow_modes
 
-        picture = pillow_modes.decode(raw)
+        picture = pillow_modes.decode(raw, white)
         decoded = picture, (picture.shape[0], picture.shape[1])
     return decoded
 

@@ -4,8 +4,9 @@ What becomes of pictures that are not 8-bit RGB:
 
 - alpha, also that of palettes and colour keys: composited on white; the hidden colour of a fully
   transparent pixel does not matter
-- 16-bit and 32-bit grey: divided by the smallest of 255, 4095 (12 bits in 16) and 65535 that holds
-  the brightest pixel; with values outside of 0..65535, stretched from darkest to brightest
+- more than 8 bits: divided by the white of the data set (`regraft.data.deep`), brighter pixels are
+  white; where none is known by the smallest of 255, 1023, 4095, 16383 and 65535 that holds all but
+  a thousandth of the pixels; with values outside of 0..65535, stretched from darkest to brightest
 - float: 0..1, 0..255, … likewise; not-a-number or infinite pixels make the file unreadable
 - CMYK, YCbCr, Lab, HSV, palette, grey, 1 bit: converted
 - animations and pages: the first
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from regraft.data import pixels
+from regraft.data import deep, pixels
 from regraft.data.pixels import turned
 from regraft.errors import BadFile
 
@@ -44,16 +45,16 @@ _KINDS = (
     ("PPM", re.compile(rb"P[1-6]\s"), "PpmImagePlugin"),
     ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL), "AvifImagePlugin"),
 )
-_WHITES = (255, 4095, 65535)
 _ORIENTATION = 0x0112
 _truncated = threading.Lock()
+_warned = threading.Lock()  # what is ignored is of the whole process
 
 # Remarks on odd metadata would be printed amid the progress; what matters is raised.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(raw: bytes) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8, upright RGB.
+def decode(raw: bytes, white: float = 0.0) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8, upright RGB; `white` is that of pictures of more than 8 bits, 0 if unknown.
 
     The order matters: verify, reopen, load, and only then EXIF. Reading EXIF first makes Pillow
     load pixels with a wrong checksum in silence.
@@ -66,7 +67,7 @@ def decode(raw: bytes) -> NDArray[np.uint8]:
         raise BadFile(what_is(raw))
     import_module(f"PIL.{kind[1]}")
     try:
-        return _decode(raw, kind[0])
+        return _decode(raw, kind[0], white)
     except (BadFile, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
@@ -75,20 +76,77 @@ def decode(raw: bytes) -> NDArray[np.uint8]:
         raise BadFile(_reason(problem, kind[0], raw)) from problem
 
 
-def _decode(raw: bytes, kind: str) -> NDArray[np.uint8]:
+def _decode(raw: bytes, kind: str, white: float) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(raw), formats=[kind]) as image:
         pixels.check(*image.size)
         if kind == "PNG":  # the only kind with checksums
             image.verify()
     with Image.open(io.BytesIO(raw), formats=[kind]) as image, _whole_files_only():
         image.load()
-        return turned(rgb(image), orientation_of(image))
+        colours = _deep_colour(raw) if kind == "PNG" else None
+        picture = rgb(image, white) if colours is None else _from_deep(colours, white)
+        return turned(picture, orientation_of(image))
 
 
-def rgb(image: Image.Image) -> NDArray[np.uint8]:
+def deep_values(raw: bytes) -> NDArray[Any] | None:
+    """The pixels of a picture of more than 8 bits as they are stored; None of any other.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if (colours := _deep_colour(raw)) is not None:
+        return colours[..., : 3 if colours.shape[2] > 2 else 1]
+    kind = next(((name, plugin) for name, magic, plugin in _KINDS if magic.match(raw)), None)
+    if kind is None:
+        raise BadFile(what_is(raw))
+    import_module(f"PIL.{kind[1]}")
+    try:
+        with Image.open(io.BytesIO(raw), formats=[kind[0]]) as image, _whole_files_only():
+            pixels.check(*image.size)
+            return np.asarray(image) if _is_deep(image) else None
+    except Exception as problem:  # Pillow's plugins raise nearly everything
+        raise BadFile(str(problem)) from problem
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _deep_colour(raw: bytes) -> NDArray[np.uint16] | None:
+    """(h, w, 2 to 4) of a PNG with 16 bits a channel that Pillow cuts down to 8; None of others."""
+    sixteen = raw[:4] == b"\x89PNG" and raw[24:25] == b"\x10"
+    if not sixteen or raw[25:26] not in (b"\x02", b"\x04", b"\x06"):
+        return None
+    with _warned, warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # torchvision's decoders are to go; no other here has 16 bits
+        try:
+            import torch
+            from torchvision.io import ImageReadMode, decode_png
+        except ImportError:  # gone: Pillow's 8 bits have to do
+            return None
+        data = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
+        planes = decode_png(data, ImageReadMode.UNCHANGED)
+    return np.ascontiguousarray(planes.numpy().transpose(1, 2, 0))
+
+
+def _from_deep(stored: NDArray[np.uint16], white: float) -> NDArray[np.uint8]:
+    """(h, w, 3) of (h, w, 2 to 4) uint16, the last of 2 and 4 channels alpha."""
+    colours = stored.shape[2] - 1 if stored.shape[2] in (2, 4) else stored.shape[2]
+    scaled = _eight_bits(stored[..., :colours], white)
+    if colours == 1:
+        scaled = np.repeat(scaled, 3, axis=2)
+    if stored.shape[2] == colours:
+        return scaled
+    alpha = _eight_bits(stored[..., colours:], 65535.0)
+    return rgb(Image.fromarray(np.concatenate([scaled, alpha], axis=2)))
+
+
+def rgb(image: Image.Image, white: float = 0.0) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 of a loaded image of any mode; the rules are this module's docstring."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = _eight_bits(np.asarray(image))
+    if _is_deep(image):
+        grey = _eight_bits(np.asarray(image), white)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "LAB":
         image = _from_lab(image)
@@ -169,20 +227,18 @@ def _whole_files_only() -> Iterator[None]:
             ImageFile.LOAD_TRUNCATED_IMAGES = True
 
 
-def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+def _eight_bits(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
     """(h, w) integers or floats to 0..255 by the rules of this module's docstring."""
     wide: NDArray[Any] = values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
     low, high = wide.min(), wide.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadFile("has pixels that are not a number or infinite")
-    if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        white: float = 1
-    elif low >= 0 and high <= _WHITES[-1]:
-        white = next(w for w in _WHITES if high <= w)
-    else:
-        wide, white = wide - low, max(float(high) - float(low), 1e-30)
-    scaled: NDArray[np.uint8] = np.rint(wide * (255.0 / white)).astype(np.uint8)
-    return scaled
+    usual = white or (deep.white_for(deep.bright(wide), wide.dtype.kind == "f") if low >= 0 else 0)
+    if usual:
+        return np.asarray(np.rint(wide * (255.0 / usual)).clip(0, 255).astype(np.uint8))
+    wide = wide - low
+    scale = 255.0 / max(float(high) - float(low), 1e-30)
+    return np.asarray(np.rint(wide * scale).astype(np.uint8))
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
