@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from regraft.data.near import BLOCK, LIMIT, components, near_groups
+from regraft.data.symmetry import WAYS, back, laid, places
 from regraft.files import digest
 from tests.data.drawn import saved
 from tests.data.scenes import copies, jpeg, look_of, scene
@@ -178,3 +179,24 @@ def test_without_looks_only_equal_bytes_are_alike() -> None:
 def test_components_join_chains() -> None:
     pairs = np.array([[4, 3], [1, 2], [3, 1]])
     assert components(6, pairs).tolist() == [0, 1, 1, 1, 1, 5]
+
+
+@pytest.mark.parametrize("way", range(1, WAYS))
+def test_a_copy_that_lies_otherwise_is_near_its_picture(scenes, kinds, way: int) -> None:
+    turned = [Image.fromarray(laid(np.asarray(one)[None], way)[0]) for one in scenes]
+    files = [jpeg(image) for image in scenes] + [jpeg(image, 85) for image in turned]
+    found = judged(files, kinds * 2)
+    assert as_sets(found.groups) == {frozenset({i, i + COUNT}) for i in range(COUNT)}
+    # rows stand in the order of their digests, so a pair may be told from either side
+    ways = {way, int(back(np.array([way]))[0])}
+    assert set(found.ways.tolist()) <= ways
+
+
+def test_what_undoes_a_way() -> None:
+    grid = np.arange(2 * 5 * 5).reshape(2, 5, 5)
+    for way in range(WAYS):
+        undone = laid(laid(grid, way), int(back(np.array([way]))[0]))
+        assert np.array_equal(undone, grid)
+        assert np.array_equal(
+            grid.reshape(2, -1)[:, places(5, way)], laid(grid, way).reshape(2, -1)
+        )

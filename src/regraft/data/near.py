@@ -5,7 +5,8 @@ turned, brightened and given more contrast by a little. What is compared is deta
 picture less its own blur, so that a sky or a plain sheet of steel is no likeness. Steps:
 
     equal bytes, equal pixels ─► one group, whatever they show
-    coarse detail, (N, 144), every pair by matrix products ─► few candidates
+    coarse detail, (N, 144), every pair in all eight ways that a picture can lie, by matrix
+    products ─► few candidates
     registration of each candidate ─► share of the detail left unexplained
     below the limit, colours alike ─► near; chains of near pairs ─► groups
 
@@ -22,15 +23,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.look import SIDE, colours, greys, prints, sizes
+from regraft.data.look import SIDE, TONES, colours, greys, prints, sizes
 from regraft.data.registration import Floats, detail, filled, unexplained
 from regraft.data.split import linked
+from regraft.data.symmetry import WAYS, back, laid, places
 
 Ints = NDArray[np.int64]
 
@@ -43,6 +45,7 @@ CROSS = 0.35  # the limit as a share of what the nearest of another class leave
 CROSS_QUANTILE = 0.25  # which of those: up to a quarter of the labels may be wrong
 CALIBRATION = 64  # pictures that are looked at for it
 CANDIDATE = 0.65  # correlation of the coarse detail that makes a pair worth registering
+TURNED = 0.75  # the limit of copies that lie otherwise, as a share: there are seven ways more
 MOST_CANDIDATES = 16  # per picture, the best
 GREY = 2.0  # levels of colour below which a picture has none
 TINGE = 8.0  # levels by which the colours of near pictures may differ in any case
@@ -62,11 +65,13 @@ class Near:
         pairs: (P, 2) rows that are near each other directly; of rows with equal bytes or pixels
             one stands for all.
         limit: the share of unexplained detail that was allowed.
+        ways: (P,) how the second of each pair lies, see `regraft.data.symmetry`: 0 as the first.
     """
 
     groups: Ints
     pairs: Ints
     limit: float
+    ways: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def all_equal(self) -> bool:
@@ -100,10 +105,11 @@ def near_groups(looks: Looks | None, digests: Sequence[str], labels: Sequence[st
     ask[first] = (some.spread[first] >= PLAIN) & (some.short[first] >= SMALLEST)
     rows = np.flatnonzero(ask & bool((some.short >= SMALL).any()))
     named = np.array([labels[i] or "" for i in same])[rows]
-    pairs, limit = _near_pairs(some.take(rows), named)
-    inside = np.asarray(rows[pairs], np.int64)
+    found, limit = _near_pairs(some.take(rows), named)
+    inside = np.asarray(rows[found[:, :2]], np.int64)
     alike = components(len(same), np.vstack([inside, _chains(pixels)]))
-    return Near(np.asarray(same[alike[exact]], np.int64), np.asarray(same[inside], np.int64), limit)
+    groups, pairs = np.asarray(same[alike[exact]], np.int64), np.asarray(same[inside], np.int64)
+    return Near(groups, pairs, limit, found[:, 2])
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,12 @@ class _Pictures:
         return _Pictures(self.looks, self.rows[which], *(one[which] for one in columns))
 
     def details(self, which: Ints) -> Floats:
-        """(K, SIDE, SIDE) of some of them."""
-        return detail(greys(np.asarray(self.looks[self.rows[which]], np.float32)))[0]
+        """(K, SIDE, SIDE) of some of them; number i + t * M is picture i as it lies in way t."""
+        ways, rows = np.divmod(which, len(self.rows))
+        found = detail(greys(np.asarray(self.looks[self.rows[rows]], np.float32)))[0]
+        for way in np.unique(ways[ways > 0]).tolist():
+            found[ways == way] = laid(found[ways == way], way)
+        return found
 
 
 def components(count: int, pairs: Ints) -> Ints:
@@ -164,21 +174,27 @@ def _chains(values: NDArray[np.int64]) -> Ints:
 
 
 def _near_pairs(some: _Pictures, labels: NDArray[np.str_]) -> tuple[Ints, float]:
-    """(P, 2) pairs of rows that are near, sorted, and the limit."""
+    """(P, 3) pairs of rows that are near, sorted, with the way of the second; and the limit."""
     candidates = _candidates(some.coarse)
-    fair = some.short[candidates].max(1, initial=0) >= SMALL
+    fair = some.short[candidates[:, :2]].max(1, initial=0) >= SMALL
     candidates = candidates[fair & _same_colours(some.tones, candidates)]
     if not len(candidates):
         return candidates, LIMIT
     limit = min(LIMIT, _limit(some, labels))
-    left = unexplained(some.details, candidates, finish=2 * limit)
-    near = left < limit
+    asked = candidates[:, :2].copy()
+    asked[:, 1] += candidates[:, 2] * len(some.rows)
+    left = unexplained(some.details, asked, finish=2 * limit)
+    near = left < np.where(candidates[:, 2] > 0, TURNED * limit, limit)
     return _unchained(some, labels, candidates[near], left[near], limit), limit
 
 
 def _same_colours(tones: Floats, pairs: Ints) -> NDArray[np.bool_]:
     """(P,) whether colours differ in strength at most, or one picture has none."""
     one, two = tones[pairs[:, 0]], tones[pairs[:, 1]]
+    for way in range(1, WAYS):
+        here = pairs[:, 2] == way
+        grids = two[here].reshape(-1, TONES, TONES, 2)
+        two[here] = laid(grids, way).reshape(-1, two.shape[1])
     square = (one**2).mean(1), (two**2).mean(1)
     grey = np.minimum(*square) < GREY**2
     likeness = (one * two).mean(1) / np.sqrt(np.maximum(square[0] * square[1], 1e-9))
@@ -195,27 +211,47 @@ def _coarse(details: Floats) -> Floats:
 
 
 def _candidates(coarse: Floats) -> Ints:
-    """(P, 2) pairs worth registering, each once and sorted, the smaller row first.
+    """(P, 3) pairs worth registering and the way of the second, each once, the smaller row first.
 
-    Every pair is looked at, BLOCK x BLOCK at a time.
+    Every pair is looked at in every way, BLOCK x BLOCK at a time. Of the ways in which two
+    pictures are alike the most alike one is kept.
     """
-    best: list[Ints] = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(coarse), BLOCK):
-        rows = coarse[start : start + BLOCK]
-        pairs, values = np.empty((0, 2), np.int64), np.empty(0, np.float32)
-        for other in range(0, len(coarse), BLOCK):
-            likeness = rows @ coarse[other : other + BLOCK].T
-            if other == start:
-                np.fill_diagonal(likeness, -1)
-            found = np.flatnonzero(likeness > CANDIDATE)
-            if len(found):
-                one, two = np.divmod(found, likeness.shape[1])
-                pairs = np.concatenate([pairs, np.stack([one + start, two + other], axis=1)])
-                values = np.concatenate([values, likeness.ravel()[found]])
-                keep = _best(pairs, values)
-                pairs, values = pairs[keep], values[keep]
-        best.append(pairs)
-    return np.unique(np.sort(np.concatenate(best), axis=1), axis=0)
+    best: list[tuple[Ints, Floats]] = []
+    for way in range(WAYS):
+        turned = coarse if way == 0 else coarse[:, places(SIDE // 2, way)]
+        best += [_likest(coarse, turned, start, way) for start in range(0, len(coarse), BLOCK)]
+    pairs = np.concatenate([np.empty((0, 3), np.int64), *(found for found, _ in best)])
+    values = np.concatenate([np.empty(0, np.float32), *(found for _, found in best)])
+    swapped = pairs[:, 0] > pairs[:, 1]
+    pairs[swapped] = np.stack(
+        [pairs[swapped, 1], pairs[swapped, 0], back(pairs[swapped, 2])], axis=1
+    )
+    order = np.lexsort((pairs[:, 2], -values, pairs[:, 1], pairs[:, 0]))
+    pairs = pairs[order]
+    first = np.ones(len(pairs), bool)
+    first[1:] = (pairs[1:, :2] != pairs[:-1, :2]).any(1)
+    return pairs[first]
+
+
+def _likest(coarse: Floats, turned: Floats, start: int, way: int) -> tuple[Ints, Floats]:
+    """(P, 3) the pairs of a block of rows with all others as they lie in a way; (P,) how alike.
+
+    A turned pair is seen from its smaller block alone: from the other it is the same turned back.
+    """
+    rows = coarse[start : start + BLOCK]
+    pairs, values = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    for other in range(start if way else 0, len(coarse), BLOCK):
+        likeness = rows @ turned[other : other + BLOCK].T
+        if other == start:
+            np.fill_diagonal(likeness, -1)
+        found = np.flatnonzero(likeness > CANDIDATE)
+        if len(found):
+            one, two = np.divmod(found, likeness.shape[1])
+            pairs = np.concatenate([pairs, np.stack([one + start, two + other], axis=1)])
+            values = np.concatenate([values, likeness.ravel()[found]])
+            keep = _best(pairs, values)
+            pairs, values = pairs[keep], values[keep]
+    return np.concatenate([pairs, np.full((len(pairs), 1), way)], axis=1), values
 
 
 def _best(pairs: Ints, likeness: Floats) -> Ints:
@@ -249,7 +285,7 @@ def _unchained(
     clip are as near as that.
     """
     of_class = Counter(labels.tolist())
-    groups = components(len(labels), pairs)
+    groups = components(len(labels), pairs[:, :2])
     cut = []
     for group, size in Counter(groups.tolist()).items():
         if size > FEW:
@@ -263,8 +299,12 @@ def _unchained(
 
 def _round(some: _Pictures, rows: Ints, pairs: Ints, limit: float) -> bool:
     """Whether all of a group's pictures are like the one that most of them are near."""
-    degree = np.bincount(pairs.ravel(), minlength=len(some.rows))[rows]
+    degree = np.bincount(pairs[:, :2].ravel(), minlength=len(some.rows))[rows]
     middle = rows[int(degree.argmax())]
     others = rows[rows != middle]
-    spokes = np.stack([np.full_like(others, middle), others], axis=1)
+    likeness = [
+        some.coarse[others][:, places(SIDE // 2, way)] @ some.coarse[middle] for way in range(WAYS)
+    ]
+    lying = others + np.argmax(likeness, axis=0) * len(some.rows)
+    spokes = np.stack([np.full_like(others, middle), lying], axis=1)
     return bool((unexplained(some.details, spokes, np.inf) < 2 * limit).all())
