@@ -220,9 +220,9 @@ def test_repeated_rows_are_reported(folder) -> None:
 
 def test_missing_column_names_the_close_one(folder) -> None:
     text = message(write(folder, "path,lable\n1.png,x\n"))
-    assert "has no column 'label' for the label; it has 'path', 'lable'." in text
+    assert "has no column 'label' for the label; it has 'path', 'lable': rename one" in text
     assert text.endswith("Did you mean 'lable'?")
-    assert "no column 'path'" in message(write(folder, "Path,label\n1.png,x\n"))
+    assert "no column 'path'" in message(write(folder, "Where,label\n1.png,x\n"))
     assert "no column at all" in message(write(folder, ""))
 
 

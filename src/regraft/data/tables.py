@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from regraft.data.columns import part_of, refuse_indicators, refuse_several, resolved
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
 from regraft.data.links import Bounds
-from regraft.data.walk import not_plain, readable
-from regraft.errors import DataError, did_you_mean, need_extra
+from regraft.data.walk import IMAGE_SUFFIXES, not_plain, readable
+from regraft.errors import DataError, need_extra
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(data|file|mailto):")
 _DRIVE = re.compile(r"[A-Za-z]:")
+_EXCEL = re.compile(r"sep=(.)")
 _MOST_CHARACTERS = 4096  # longer than any path; a cell like this is no path
 MOST_IN_LABEL = 400  # characters; a bundle holds no longer class name
 Row = Mapping[str, Any]
@@ -43,9 +48,14 @@ def from_table(table: Path, shown: str, columns: Mapping[str, str]) -> Dataset:
         table.suffix.lower(), _csv
     )
     try:
-        names, rows = reader(table, shown)
-        _need_columns(names, shown, columns)
-        return _examples(list(rows), table.parent, shown, columns, columns["split"] in names)
+        names, lines = reader(table, shown)
+        rows = list(lines)
+        if columns["label"] not in names:
+            refuse_indicators(names, rows, shown)
+        columns, notes = resolved(names, columns, shown)
+        cells = Cells(table.parent)
+        refuse_several(rows, columns, shown, cells.name)
+        return _examples(rows, cells, shown, columns, columns["split"] in names, notes)
     except OSError as problem:
         raise DataError(f"'{shown}' cannot be read: {problem.strerror or problem}.") from problem
 
@@ -64,6 +74,81 @@ def inside(folder: Path, name: str) -> tuple[Path, str]:
     except (OSError, ValueError, RuntimeError) as problem:
         return path, f"cannot be opened: {getattr(problem, 'strerror', None) or problem}"
     return path, not_plain(mode)
+
+
+class Cells:
+    """Path cells of a table, as the tools that write tables spell them.
+
+    Blanks around a path, Windows' backslashes, and a missing suffix are made good where the file
+    that is meant is there and no other can be.
+
+    Attributes:
+        folder: that the table lies in.
+        changes: what was made good, and how often.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.changes: Counter[str] = Counter()
+        self._listed: dict[Path, dict[str, list[str]]] = {}
+
+    def name(self, cell: Any) -> str:
+        """The path that a cell means, relative to the folder; '' if it holds none."""
+        if not isinstance(cell, str):
+            return ""
+        if len(cell) > _MOST_CHARACTERS or "\x00" in cell or self._is_file(cell):
+            return cell
+        name = cell.strip()
+        if "\\" in name and "/" not in name and self._known(name.replace("\\", "/")):
+            name = name.replace("\\", "/")
+        return self._with_suffix(name)
+
+    def counted(self, cell: Any) -> str:
+        """`name`, and what had to be made good for it is counted."""
+        name = self.name(cell)
+        if isinstance(cell, str) and name != cell:
+            if cell.strip() != cell:
+                self.changes["blanks around it"] += 1
+            if "\\" in cell:
+                self.changes["backslashes, as Windows writes them"] += 1
+            if PurePosixPath(name).suffix != PurePosixPath(cell.strip()).suffix:
+                self.changes["no suffix"] += 1
+        return name
+
+    def notes(self) -> list[str]:
+        """One sentence for each way in which paths were spelled."""
+        return [
+            f"{count} paths of the table have {how}: the files that are meant were taken"
+            for how, count in sorted(self.changes.items())
+        ]
+
+    def _known(self, name: str) -> bool:
+        return self._is_file(name) or self._with_suffix(name) != name
+
+    def _with_suffix(self, name: str) -> str:
+        """`name`, with the suffix of the one image that is called so without its own."""
+        if _bad_name(name) or self._is_file(name):
+            return name
+        path = self.folder / name
+        stems = self._stems(path.parent)
+        like = stems.get(path.name, [])
+        return str(PurePosixPath(name).with_name(like[0])) if len(like) == 1 else name
+
+    def _stems(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self._listed:
+            stems: dict[str, list[str]] = {}
+            with suppress(OSError):
+                for entry in os.scandir(folder):
+                    if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+                        stems.setdefault(Path(entry.name).stem, []).append(entry.name)
+            self._listed[folder] = stems
+        return self._listed[folder]
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return not _bad_name(name) and (self.folder / name).is_file()
+        except (OSError, ValueError):
+            return False
 
 
 def text_of(value: Any) -> str | None:
@@ -108,16 +193,20 @@ def split_of(value: Any, shown: str, row: str) -> str:
 
 
 def _examples(
-    rows: list[Row], folder: Path, shown: str, columns: Mapping[str, str], has_split: bool
+    rows: list[Row],
+    cells: Cells,
+    shown: str,
+    columns: Mapping[str, str],
+    has_split: bool,
+    notes: list[str],
 ) -> Dataset:
     examples: dict[str, Example] = {}
     skipped = []
     by = columns["group"]  # empty: none was asked for, though a column may have an empty name
     for number, row in enumerate(rows, start=1):
-        given = row.get(columns["path"])
         label, missing = label_of(row.get(columns["label"]), f"row {number} of '{shown}'")
-        name = given if isinstance(given, str) else ""
-        path, reason = inside(folder, name)
+        name = cells.counted(row.get(columns["path"]))
+        path, reason = inside(cells.folder, name)
         identity = readable(PurePosixPath(name).as_posix()) if not reason else name[:200]
         reason = reason or missing
         if not reason and identity in examples:
@@ -125,7 +214,8 @@ def _examples(
         if reason:
             skipped.append(Skipped(identity or f"row {number}", reason))
             continue
-        split = split_of(row.get(columns["split"]), shown, f"row {number}") if has_split else None
+        part = part_of(columns["split"], row.get(columns["split"]))
+        split = split_of(part, shown, f"row {number}") if has_split else None
         group = text_of(row.get(by)) or "" if by else ""
         examples[identity] = Example(identity, path, label, split, group)
     if not examples:
@@ -139,7 +229,8 @@ def _examples(
             f"the column '{by}' of '{shown}' names no group: every cell is empty; fill it, or "
             "leave --group away."
         )
-    return finish(shown, list(examples.values()), skipped)
+    told = tuple(f"{note}." for note in (*notes, *cells.notes()))
+    return finish(shown, list(examples.values()), skipped, notes=told)
 
 
 def _bad_name(name: str) -> str:
@@ -158,24 +249,14 @@ def _bad_name(name: str) -> str:
     return ""
 
 
-def _need_columns(names: list[str], shown: str, columns: Mapping[str, str]) -> None:
-    for role in ("path", "label"):
-        wanted = columns[role]
-        if names.count(wanted) > 1:
-            raise DataError(f"'{shown}' has {names.count(wanted)} columns named '{wanted}'.")
-        if wanted not in names:
-            known = ", ".join(f"'{name}'" for name in names[:20]) or "no column at all"
-            raise DataError(
-                f"'{shown}' has no column '{wanted}' for the {role}; it has {known}."
-                f"{did_you_mean(wanted, names)}"
-            )
-
-
 def _csv(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
     # The csv module leaves every cell a string: 'NA', '01' and 'null' stay labels.
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
+            if told := _EXCEL.fullmatch(first.strip()):  # Excel's line that names the delimiter
+                lines = list(csv.reader(file, delimiter=told[1], strict=True))
+                return _named(lines, shown, told[1])
             file.seek(0)
             delimiter = "\t" if table.suffix.lower() == ".tsv" else _delimiter(first)
             lines = list(csv.reader(file, delimiter=delimiter, strict=True))
@@ -183,6 +264,11 @@ def _csv(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
         raise DataError(f"'{shown}' is not UTF-8 text: save it as UTF-8.") from problem
     except csv.Error as problem:
         raise DataError(f"'{shown}' is no CSV table: {problem}.") from problem
+    return _named(lines, shown, delimiter)
+
+
+def _named(lines: list[list[str]], shown: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
+    """The header and the rows below it."""
     names = lines[0] if lines else []
     body = [line for line in lines[1:] if line]
     for number, line in enumerate(body, start=1):
