@@ -393,3 +393,29 @@ def test_a_run_from_before_threads_were_measured_is_computed_as_it_was() -> None
     assert (new.torch_threads, new.compile) == (1, "on")
     own = {"data": "photos", "plan": "lpft"}
     assert from_settings(own, Path("run.toml"))["plan"].recipe.torch_threads == 0
+
+
+def test_a_folder_of_somebody_elses_is_refused_and_stays(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = home / "precious.unfinished"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    asked = ["fit", str(home / "data"), *NET, "--plan", "lpft", "--out", str(home / "precious")]
+    assert run(asked) == 2
+    assert "was not begun by regraft; move it away" in capsys.readouterr().err
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_what_another_command_left_is_refused_and_stays(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = home / "two"
+    left = home / "two.unfinished"
+    left.mkdir()
+    (left / COMMAND).write_text(json.dumps({"command": "another"}))
+    (left / "started.json").write_text("{}")
+    asked = ["fit", str(home / "gone"), *NET, "--plan", "lpft", "--out", str(out)]
+    assert run(asked) == 2
+    capsys.readouterr()
+    assert (left / "started.json").exists()

@@ -53,6 +53,8 @@ def sweep(folder: Path) -> None:
 
     left = beside(folder)
     with suppress(OSError):
+        if _begun_by(left) is None:
+            return
         saved = (folder / SETTINGS).stat().st_mtime
         if any(path.stat().st_mtime > saved for path in left.iterdir()):
             return  # of a later attempt, to be put where another run is by now
@@ -86,11 +88,7 @@ def _numbered(name: str) -> Iterator[Path]:
 
 def goes_on(left: Path, command: str) -> bool:
     """Whether this command began that folder, and nobody is at work in it."""
-    try:
-        held = json.loads((left / COMMAND).read_bytes())["command"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-    handle = files.hold(left) if command and held == command else None
+    handle = files.hold(left) if command and _begun_by(left) == command else None
     if handle is not None:
         handle.close()
     return handle is not None
@@ -108,6 +106,7 @@ def at_work(folder: Path, command: str, run: Path) -> Iterator[Path]:
     Raises:
         OptionError: another process is at work in it, or it cannot be written.
     """
+    _refuse_foreign(folder, run)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = files.hold(folder)
@@ -128,19 +127,46 @@ def at_work(folder: Path, command: str, run: Path) -> Iterator[Path]:
             handle.close()
 
 
+def _begun_by(folder: Path) -> str | None:
+    """The digest of the command that made a folder; None if it is none of ours."""
+    try:
+        held = json.loads((folder / COMMAND).read_bytes())["command"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return held if isinstance(held, str) else None
+
+
+def _refuse_foreign(folder: Path, run: Path) -> None:
+    """Refuse a folder that holds something and does not say inside that it is ours.
+
+    Raises:
+        OptionError: it is somebody's own.
+    """
+    with suppress(OSError):
+        if _begun_by(folder) is None and any(folder.iterdir()):
+            raise OptionError(
+                f"{folder} is there and was not begun by regraft; move it away, or name another "
+                f"--out than {run}."
+            )
+
+
 @contextmanager
 def unfinished(folder: Path, command: str) -> Iterator[Path]:
     """The folder for checkpoints of the run `folder`; it is gone once the block ends well.
 
-    If the block fails before anything was learned, it is gone too.
+    If the block fails before anything was learned, it is gone too, unless another command had
+    begun it.
 
     Raises:
         OptionError: see `at_work`.
     """
+    mine = _begun_by(beside(folder)) in (None, command)
     with at_work(beside(folder), command, folder) as left:
         try:
             yield left
         except (RegraftError, KeyboardInterrupt) as problem:
+            if not mine:  # what another command left is not ours to remove
+                raise
             kept = {path.name for path in left.iterdir()}
             stopped = isinstance(problem, KeyboardInterrupt)
             if kept <= {COMMAND, started.ADVICE} | (set() if stopped else {started.FILE}):

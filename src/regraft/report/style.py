@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,10 +99,15 @@ RC: dict[str, Any] = {
 def drawing(height: float, width: float = WIDTH) -> Iterator[Figure]:
     """A figure in regraft's style, `width` x `height` inches; finish it with `svg` in the block."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its own fonts and folders
+    if "matplotlib" not in sys.modules:
+        # No window is ever opened, and a backend that is not installed ends the import.
+        os.environ.pop("MPLBACKEND", None)
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(RC), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()  # the user's own style may ask for LaTeX or fonts that are not here
+        matplotlib.rcParams.update(RC)
         # A class may be written in letters that the font for measuring lacks; the browser has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield Figure(figsize=(width, height), layout="constrained")

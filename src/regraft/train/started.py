@@ -91,11 +91,15 @@ def note(
 
 def _differs(key: str, was: Any, now: Any) -> tuple[str, Any, Any]:
     """What differs in a setting, within a table of settings the one that does."""
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        place = next(n for n, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
+        return _differs(f"{key} {place + 1}", was[place], now[place])
     if not (isinstance(was, dict) and isinstance(now, dict)):
         return key, was, now
     names = sorted({*was, *now})
     inner = next(n for n in names if n not in was or n not in now or was[n] != now[n])
-    return _differs(inner, was.get(inner), now.get(inner))
+    name = inner if key in ("asked", "recipe") else f"{inner} of {key}"
+    return _differs(name, was.get(inner), now.get(inner))
 
 
 def _must_match(
