@@ -92,9 +92,9 @@ def test_cross_validation_decodes_every_picture_once(photos, net, monkeypatch, t
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty"))
     decoded = []
 
-    def counted(raw, decode=pillow_modes.decode):
+    def counted(raw, white=0.0, decode=pillow_modes.decode):
         decoded.append(raw)
-        return decode(raw)
+        return decode(raw, white)
 
     monkeypatch.setattr(pillow_modes, "decode", counted)
     made = TransferClassifier(net, precision="f32", depths="all")

@@ -7,24 +7,26 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regraft import __version__, bundle, heads, ledger
+from regraft import __version__, bundle, heads, ledger, show
 from regraft.backbones import Backbone
 from regraft.backbones.info import BackboneInfo, Tap, Tuning
 from regraft.backbones.resolve import from_info, save_weights
 from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
-from regraft.data import Dataset
+from regraft.data import Dataset, Example
 from regraft.data.labels import as_known, need_known
 from regraft.data.sources import labelled, requested
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
 from regraft.features import Features, Progress, compute, refuse_nothing
+from regraft.files import visible
 from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
@@ -42,12 +44,24 @@ class Prediction:
         label: the most probable class, None if the file cannot be read.
         probabilities: of every class, most probable first; they add up to 1.
         error: why the file cannot be read, '' if it can.
+        example: what was predicted, for a notebook to show.
     """
 
     file: str
     label: str | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    example: Example | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        said = f"error: {self.error}" if self.error else show.ranked(self.probabilities)
+        return f"{visible(self.file)}: {said}"
+
+    def _repr_html_(self) -> str:
+        """A small picture and a bar for each of the most probable classes."""
+        said = escape(self.error) if self.error else show.bars(self.probabilities)
+        seen = "" if self.error else show.thumbnail(self.example)
+        return f"<div><code>{escape(visible(self.file))}</code><br>{seen}{said}</div>"
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,8 @@ class Model:
             for example, row in zip(found.examples, self.probabilities(found), strict=True):
                 order = np.argsort(-row, kind="stable")
                 ranked = {self.classes[i]: float(row[i]) for i in order}
-                said[example.id] = Prediction(example.id, self.classes[order[0]], ranked)
+                label = self.classes[order[0]]
+                said[example.id] = Prediction(example.id, label, ranked, example=example)
         return [said[name] for name in asked.order]
 
     def evaluate(

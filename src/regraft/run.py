@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regraft import plans
+from regraft import plans, show
 from regraft.advising.advise import every_stage_pipe
 from regraft.advising.decide import PROBE
 from regraft.advising.follow import came_true, follow, may_advise
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 LAST = "end"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What happened, and the model that came of it.
 
@@ -66,9 +66,15 @@ class Run:
     answers: Answers | None = field(default=None, repr=False)
     folder: Path | None = None
 
-    def predict(self, paths: Any, **how: Any) -> list[Prediction]:
+    def __repr__(self) -> str:
+        return show.text("Run", show.run_rows(self.report, self.folder))
+
+    def _repr_html_(self) -> str:
+        return show.card("Run", show.run_rows(self.report, self.folder))
+
+    def predict(self, inputs: Any, **how: Any) -> list[Prediction]:
         """See `Model.predict`."""
-        return self.model.predict(paths, **how)
+        return self.model.predict(inputs, **how)
 
     def evaluate(self, data: Any, **how: Any) -> dict[str, Any]:
         """See `Model.evaluate`."""

@@ -32,6 +32,10 @@ class Facts(Protocol):
     def layout(self) -> str: ...
     @property
     def prefix_tokens(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def parameters(self) -> int: ...
 
 
 class TapLike(Protocol):
@@ -135,6 +139,15 @@ class Stages(nn.Module):
         for stage in self.steps:
             flow = stage(flow)
         return flow
+
+    def __repr__(self) -> str:
+        """One line for each stage."""
+        lines = []
+        for stage in self:
+            shape = " x ".join(map(str, stage.info.shape))
+            numbers = f"{stage.info.parameters:,} parameters"
+            lines.append(f"  {stage.info.index:>3}  {stage.info.name:<20} {shape:<16} {numbers}")
+        return "\n".join([f"<Stages: {len(lines)}>", *lines])
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every parameter and buffer under its name in the original network."""

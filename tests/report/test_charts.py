@@ -88,6 +88,22 @@ def test_where_over_fitting_began(losses: list, before: float | None, onset: int
     assert trust.began(epochs(*losses), before) == onset
 
 
+def test_over_fitting_is_told_by_losses_of_one_scale_and_by_accuracy() -> None:
+    """Calibration hides it: the network grows sure of what it says wrongly."""
+    hidden = epochs((0.9, 0.45), (0.01, 0.44), (0.0002, 0.449))
+    assert trust.began(hidden, None) is None
+    for one, raw in zip(hidden, (0.5, 0.9, 1.4), strict=True):
+        one["raw_loss"] = raw
+    assert trust.began(hidden, None) == 2
+    fallen = epochs((0.9, 0.45), (0.01, 0.44), (0.0002, 0.449))
+    for one, right in zip(fallen, (0.889, 0.81, 0.756), strict=True):
+        one["accuracy"] = right
+    assert trust.began(fallen[:2], None) is None  # 8 points of few rows may be chance
+    assert trust.began(fallen, None) == 2
+    fallen.append(fallen[0] | {"train_loss": 0.0001})  # it came back
+    assert trust.began(fallen, None) is None
+
+
 def test_over_fitting_says_when_and_what_was_not_tried_yet() -> None:
     made = material()
     told = str(trust.overfitting(made))

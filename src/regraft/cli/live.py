@@ -57,8 +57,14 @@ def line(event: Event) -> str:
     return (
         f"phase {event['phase']} of {event['phases']}, epoch {event['epoch']} of "
         f"{event['epochs']}: training loss {event['train_loss']:.4f}, validation loss "
-        f"{event['log_loss']:.4f}, {percent(event['accuracy'])} right; {left(event)}"
+        f"{event.get('raw_loss', event['log_loss']):.4f}{calibrated(event)}, "
+        f"{percent(event['accuracy'])} right; {left(event)}"
     )
+
+
+def calibrated(event: Event) -> str:
+    """The validation loss after calibration, by which epochs are compared, beside the raw one."""
+    return f" ({event['log_loss']:.4f} calibrated)" if "raw_loss" in event else ""
 
 
 def left(event: Event) -> str:
@@ -90,7 +96,7 @@ def _moving() -> Iterator[tuple[Progress, Callable[[Event], None]]]:
 
     def watch(event: Event) -> None:
         curve.add(event)
-        status.plain = f"{line(event)}\nvalidation loss {curve.spark()} {best(curve)}"
+        status.plain = f"{line(event)}\ncalibrated validation loss {curve.spark()} {best(curve)}"
 
     with Live(Group(shown, status), console=console, transient=True):
         yield advance(shown), watch

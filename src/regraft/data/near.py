@@ -45,7 +45,9 @@ CROSS = 0.35  # the limit as a share of what the nearest of another class leave
 CROSS_QUANTILE = 0.25  # which of those: up to a quarter of the labels may be wrong
 CALIBRATION = 64  # pictures that are looked at for it
 CANDIDATE = 0.65  # correlation of the coarse detail that makes a pair worth registering
-TURNED = 0.75  # the limit of copies that lie otherwise, as a share: there are seven ways more
+TURNED = (
+    0.3  # of the limit, for copies that lie otherwise: periodic patterns come near it by chance
+)
 MOST_CANDIDATES = 16  # per picture, the best
 GREY = 2.0  # levels of colour below which a picture has none
 TINGE = 8.0  # levels by which the colours of near pictures may differ in any case

@@ -203,14 +203,15 @@ def training(curve: Sequence[Point], before: float | None, onset: int | None) ->
     """Losses and accuracy over the epochs of all phases.
 
     Args:
-        curve: train_loss, log_loss and accuracy of each epoch.
+        curve: train_loss, raw_loss, log_loss and accuracy of each epoch.
         before: validation loss before the first; None where nobody knows.
         onset: the number of the epoch in which over-fitting began, None if it did not.
     """
     if not curve:
         return None
     epochs = list(range(1, len(curve) + 1))
-    held = [math.nan if one["log_loss"] is None else one["log_loss"] for one in curve]
+    raw = [validation_loss(one) for one in curve]
+    held = [math.nan if one is None else one for one in raw]
     own = [math.nan if one["train_loss"] is None else one["train_loss"] for one in curve]
     with drawing(3.6) as figure:
         losses, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -238,24 +239,34 @@ def training(curve: Sequence[Point], before: float | None, onset: int | None) ->
         said = (
             f"Over {len(curve)} epochs the training loss goes from {number(start['train_loss'])} "
             f"to {number(end['train_loss'])}; the validation loss is least in epoch {best + 1} "
-            f"({number(least['log_loss'])}) and ends at {number(end['log_loss'])}."
+            f"({number(validation_loss(least))}) and ends at {number(validation_loss(end))}."
         )
         drawn = svg(figure, said)
     rows = [
-        (n, one["phase"], number(one["train_loss"], 4), number(one["log_loss"], 4),
-         number(gap_of(one), 4), percent(one["accuracy"]))
+        (n, one["phase"], number(one["train_loss"], 4), number(validation_loss(one), 4),
+         number(gap_of(one), 4), number(one["log_loss"], 4), percent(one["accuracy"]))
         for n, one in enumerate(curve, 1)
     ]  # fmt: skip
-    head = ("epoch", "phase", "training loss", "validation loss", "gap", "accuracy")
+    head = ("epoch", "phase", "training loss", "validation loss", "gap", "calibrated", "accuracy")
     note = "Shaded: over-fitting, training gets better and validation worse." if onset else ""
     return Chart("training", "Training, epoch by epoch", said, drawn, head, rows, note)
 
 
 def gap_of(one: Point) -> float | None:
     """Validation loss less training loss of an epoch, None where one of them is no number."""
-    if one.get("log_loss") is None or one.get("train_loss") is None:
+    held = validation_loss(one)
+    if held is None or one.get("train_loss") is None:
         return None
-    return float(one["log_loss"]) - float(one["train_loss"])
+    return held - float(one["train_loss"])
+
+
+def validation_loss(one: Point) -> float | None:
+    """That of an epoch on the scale of its training loss: before calibration, where it is known.
+
+    None where it is no number.
+    """
+    value = one["raw_loss"] if "raw_loss" in one else one["log_loss"]
+    return None if value is None else float(value)
 
 
 def wise(curve: Mapping[str, Any]) -> Chart | None:

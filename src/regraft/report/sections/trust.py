@@ -13,6 +13,8 @@ from regraft.report.sections.plan import settings_of
 
 #: A validation loss that is higher by less than this share of the best is no worse.
 LEVEL = 0.03
+#: Nor is an accuracy that is lower by less than this: three of 36 rows may be chance.
+FALL = 0.1
 
 
 def calibration(material: Material) -> Html | None:
@@ -75,23 +77,34 @@ def _before(training: dict[str, Any]) -> float | None:
 def began(curve: list[dict[str, Any]], before: float | None) -> int | None:
     """The number of the epoch in which over-fitting began, None if it did not.
 
-    It did if validation was best before the last epoch, has been worse by more than `LEVEL` in
-    every epoch since, and training went on getting better.
+    It did if training went on getting better after an epoch and validation did not: its loss, at
+    the temperature that training gave it as the training loss is, has been worse by more than
+    `LEVEL` in every epoch since; or its accuracy has been lower since, in the end by more than
+    `FALL`.
 
     Args:
-        curve: train_loss and log_loss of each epoch.
-        before: log_loss before the first.
+        curve: train_loss, raw_loss (or log_loss, in runs of before) and accuracy of each epoch.
+        before: the loss before the first.
     """
-    held = [math.inf if one["log_loss"] is None else one["log_loss"] for one in curve]
-    start = math.inf if before is None else before
-    values = [start, *held]
+    raw = [curves.validation_loss(one) for one in curve]
+    losses = [before, *raw]
+    values = [math.inf if one is None else one for one in losses]
+    own = [math.inf if one["train_loss"] is None else one["train_loss"] for one in curve]
+
+    def falling(best: int) -> bool:
+        return own[-1] < own[best - 1] if best else own[-1] <= own[0]
+
     best = min(range(len(values)), key=values.__getitem__)
     later = values[best + 1 :]
-    if not later or not math.isfinite(values[best]) or min(later) <= values[best] * (1 + LEVEL):
-        return None
-    own = [math.inf if one["train_loss"] is None else one["train_loss"] for one in curve]
-    falling = own[-1] < own[best - 1] if best else own[-1] <= own[0]
-    return best + 1 if falling else None
+    worse = bool(later) and min(later) > values[best] * (1 + LEVEL)
+    if worse and math.isfinite(values[best]) and falling(best):
+        return best + 1
+    right = [one["accuracy"] or 0.0 for one in curve]
+    top = max(range(len(right)), key=right.__getitem__)
+    lower = right[top + 1 :]
+    if lower and max(lower) < right[top] and lower[-1] < right[top] - FALL and falling(top + 1):
+        return top + 2
+    return None
 
 
 def _verdict(
