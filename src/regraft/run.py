@@ -203,6 +203,8 @@ def fit(
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
+    if at is not None:
+        stage_names(net, at)  # refuses a name that there is not, before any picture is read
     white = deep.white_of(found.examples)
     if white:
         tell(deep.note(white, found))

@@ -17,6 +17,7 @@ import typer
 from tests.pictures import picture, write_folder
 
 from regraft.cli import app
+from regraft.cli import run as run_command
 
 HEAVY = ("torch", "timm", "torchvision", "transformers", "sklearn")
 
@@ -394,3 +395,18 @@ def test_threads_of_blas_sleep_unless_asked_otherwise(asked: str | None, held: s
         check=True,
     )
     assert ran.stdout.splitlines()[-1] == held
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--at", "nonsense"], ["--plan", "lpft", "--augment", "nonsense"], ["--device", "nonsense"]],
+)
+def test_what_needs_no_picture_is_refused_before_any_is_read(
+    shell: Shell, wrong: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty"))
+    assert (
+        run_command(["fit", str(shell.home / "data"), *wrong, "--out", str(tmp_path / "run")]) == 2
+    )
+    assert not (tmp_path / "empty" / "activations").exists()
+    assert not (tmp_path / "empty" / "trunks").exists()

@@ -206,7 +206,10 @@ def _point(rows: int, share: float, right: Float, unit: NDArray[np.int64], worth
 
 def _told(points: Sequence[Point], doubled: float, ci: Interval) -> str:
     last = points[-1]
+    more = f"twice as many may reach {doubled:.3f} ({ci[0]:.3f} to {ci[1]:.3f})"
+    if doubled <= last.accuracy:
+        more = "twice as many are not expected to do better"
     return (
         f"{last.rows} examples score {last.accuracy:.3f}, half of them {points[-2].accuracy:.3f}; "
-        f"twice as many may reach {doubled:.3f} ({ci[0]:.3f} to {ci[1]:.3f})."
+        f"{more}."
     )
