@@ -28,6 +28,7 @@ from regraft.features import LOOK, Features, Progress, compute_looks
 from regraft.findings import EXACT, GROUP, MOST_BAD, NEAR, Audit, Conflict, Duplicates, Leak
 from regraft.inputs import ImageSpec
 from regraft.pipeline import default_threads
+from regraft.progress import Verbose, shows_progress
 
 __all__ = ["MOST_BAD", "Audit", "audit", "check_most_bad", "examine", "to_read"]
 
@@ -36,6 +37,7 @@ TRAIN, VAL, TEST, UNSPLIT = "train", "val", "test", "unsplit"
 _KNOWN_BEFORE = {VAL: (TRAIN,), TEST: (TRAIN, VAL)}
 
 
+@shows_progress("images")
 def audit(
     data: str | Path | Dataset,
     *,
@@ -44,6 +46,7 @@ def audit(
     near: bool = True,
     threads: int | None = None,
     progress: Progress | None = None,
+    verbose: Verbose = None,
 ) -> Audit:
     """What is wrong with labelled images; needs no backbone.
 
@@ -58,6 +61,7 @@ def audit(
         near: whether near duplicates count as duplicates, not equal bytes alone.
         threads: for reading and decoding; all processors if None.
         progress: called with (images done, images in all).
+        verbose: as for `regraft.fit`.
 
     Raises:
         RegraftError: there is nothing to look at, or an option does not fit.

@@ -31,6 +31,7 @@ from regraft.heads.fitted import FittedHead
 from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
 from regraft.pipeline import Pipeline, pipeline, tap_name
+from regraft.progress import Verbose, shows_progress
 
 log = logging.getLogger("regraft")
 
@@ -103,6 +104,7 @@ class Model:
         rows = [features.rows[tap_name(tap)] for tap in taps(self.backbone.info, self.at)]
         return self.head.probabilities(rows[0] if len(rows) == 1 else Joined(rows))
 
+    @shows_progress("images")
     def predict(
         self,
         inputs: Any,
@@ -110,6 +112,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         progress: Progress | None = None,
+        verbose: Verbose = None,
     ) -> list[Prediction]:
         """One prediction per input, in the order given; what cannot be read carries its error.
 
@@ -120,6 +123,7 @@ class Model:
             device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
             threads: for decoding and the engine; all processors if None.
             progress: called with (inputs done, inputs in all).
+            verbose: as for `regraft.fit`.
 
         Raises:
             DataError: an input of another kind, or none at all.
@@ -136,6 +140,7 @@ class Model:
                 said[example.id] = Prediction(example.id, label, ranked, example=example)
         return [said[name] for name in asked.order]
 
+    @shows_progress("images")
     def evaluate(
         self,
         data: str | Path | Dataset,
@@ -143,6 +148,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         progress: Progress | None = None,
+        verbose: Verbose = None,
     ) -> dict[str, Any]:
         """Scores on labelled data, see `regraft.evaluate`; with `skipped` and `cache`.
 

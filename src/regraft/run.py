@@ -34,6 +34,7 @@ from regraft.parts import with_validation
 from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.plans import AUTO, Phase, Recipe
 from regraft.prepare import Ready, Wanted, prepare
+from regraft.progress import Verbose, shows_progress
 from regraft.record import Contents, kept_sums, ledger_of, write_run
 from regraft.report.fitted import beside
 from regraft.training import Answers, Watch, begun
@@ -101,6 +102,7 @@ class Run:
         return replace(self, report=report, folder=where)
 
 
+@shows_progress()
 def fit(
     data: str | Path | Dataset,
     backbone: str | Backbone | None = None,
@@ -135,6 +137,7 @@ def fit(
     say: Say | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    verbose: Verbose = None,
 ) -> Run:
     """Adapt a backbone to labelled data.
 
@@ -183,6 +186,8 @@ def fit(
         say: called with one line per finding.
         progress: called with (images done, images in all).
         watch: called after each epoch with plain data, see `regraft.train.loop`.
+        verbose: None shows a bar in terminals and notebooks, True shows how it goes in any case, 2
+            its findings too, False nothing; nothing is shown where a callback is given.
 
     Raises:
         RegraftError: in one sentence, if any of it cannot be used.

@@ -21,7 +21,6 @@ from regraft import files
 from regraft.cli import inspect, run
 from regraft.cli.fit import SETTINGS, from_settings
 from regraft.cli.flags import NO_FLAG, PANELS, settings
-from regraft.cli.live import Curve, line, spark
 from regraft.cli.unfinished import (
     COMMAND,
     beside,
@@ -32,6 +31,7 @@ from regraft.cli.unfinished import (
     unfinished,
 )
 from regraft.errors import OptionError
+from regraft.live import Curve, line, spark
 from regraft.plans import Phase, Recipe
 
 NET = ("--backbone", "test_resnet", "--weights", "random", "--size", "32", "--geometry", "crop")
@@ -332,7 +332,7 @@ def test_an_epoch_in_words() -> None:
 
 def test_a_terminal_shows_the_curve() -> None:
     code = (
-        "from regraft.cli.live import watching\n"
+        "from regraft.live import watching\n"
         "from regraft.cli.output import say\n"
         f"one, two = {event(1, 0.3)!r}, {event(2, 0.2)!r}\n"
         "with watching() as (progress, watch):\n"

@@ -35,6 +35,7 @@ from regraft.peak import resident
 from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.plans.places import cut_of
 from regraft.prepare import Ready, Wanted, prepare
+from regraft.progress import Verbose, shows_progress
 
 Say = Callable[[str], None]
 #: Seconds for which what this machine was measured to do is believed by `advise`.
@@ -43,6 +44,7 @@ FRESH = 3600.0
 TRAINED = ("lpft",)
 
 
+@shows_progress()
 def advise(
     data: str | Path | Dataset,
     backbone: str | Backbone | None = None,
@@ -69,6 +71,7 @@ def advise(
     again: bool = True,
     say: Say | None = None,
     progress: Progress | None = None,
+    verbose: Verbose = None,
 ) -> Advice:
     """Measure which strategy fits these data.
 
@@ -85,6 +88,7 @@ def advise(
             last measurement is an hour old; else what an earlier call found is taken.
         say: called with one line per finding.
         progress: called with (images done, images in all).
+        verbose: as for `regraft.fit`.
 
     Raises:
         RegraftError: in one sentence, if any of it cannot be used.

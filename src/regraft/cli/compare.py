@@ -11,10 +11,10 @@ import typer
 from regraft.cli import flags as made
 from regraft.cli import options
 from regraft.cli.compared import show
-from regraft.cli.live import watching
 from regraft.cli.output import console, print_json, say, show_warnings
 from regraft.cli.unfinished import at_work, command_digest, goes_on, next_comparison
 from regraft.errors import OptionError
+from regraft.live import watching
 
 NAME = "compare"
 FILE = "comparison.json"

@@ -11,11 +11,11 @@ import typer
 from regraft import plans, sizes
 from regraft.cli import flags as made
 from regraft.cli import options
-from regraft.cli.live import watching
 from regraft.cli.output import percent, print_json, say, show_warnings
 from regraft.cli.unfinished import beside, command_digest, next_folder, sweep, unfinished
 from regraft.duration import seconds_of, told
 from regraft.errors import OptionError
+from regraft.live import watching
 from regraft.plans import AUTO
 from regraft.plans.setting import settings_of
 from regraft.plans.text import phases_of

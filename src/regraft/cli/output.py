@@ -9,20 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from regraft.live import advance, bar, percent, say
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
 
     from regraft.features import Progress
 
+__all__ = ["console", "percent", "print_json", "progress_bar", "say", "show_warnings"]
 
 #: Columns of a table that no terminal shows.
 WIDE = 160
-
-
-def say(line: str) -> None:
-    """One finding, on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -56,28 +53,3 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
     with bar(what, Console(stderr=True), transient=True) as shown:
         yield advance(shown)
-
-
-def bar(what: str, console: Console, **how: Any) -> Bar:
-    """A bar with the time left, not shown yet."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, **how)
-
-
-def advance(shown: Bar) -> Progress:
-    """What to call with (done, in all) to move a bar."""
-    task = shown.add_task("", total=None)
-    return lambda done, total: shown.update(task, completed=done, total=total)
-
-
-def percent(value: float) -> str:
-    """0.9477 as 94.8 %."""
-    return f"{100 * value:.1f} %"

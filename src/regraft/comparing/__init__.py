@@ -36,6 +36,7 @@ from regraft.duration import told, typed
 from regraft.errors import MissingExtra, OptionError, RegraftError
 from regraft.features import Progress
 from regraft.files import write_whole
+from regraft.progress import Verbose, shows_progress
 from regraft.run import Say
 from regraft.training import Watch
 
@@ -64,6 +65,7 @@ PAGE = "report.html"
 LEARNED = 0.8
 
 
+@shows_progress()
 def compare(
     data: str | Path | Dataset,
     backbone: Net | Sequence[Net] = None,
@@ -77,6 +79,7 @@ def compare(
     say: Say | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    verbose: Verbose = None,
     **how: Any,
 ) -> Comparison:
     """Run several plans, on one backbone or more, on the same splits; tell which is best.
@@ -99,6 +102,7 @@ def compare(
         say: called with one line per finding.
         progress: called with (images done, images in all).
         watch: called after each epoch.
+        verbose: as for `regraft.fit`.
         how: every other argument of `regraft.fit`.
 
     Raises:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regraft.cli.output import advance, bar, percent, say
-
 if TYPE_CHECKING:
-    from regraft.features import Progress
+    from rich.console import Console
+    from rich.progress import Progress as Bar
 
+Progress = Callable[[int, int], None]
 Event = dict[str, Any]
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24  # characters of a curve
@@ -75,24 +75,55 @@ def left(event: Event) -> str:
     return f"at most {seconds:.0f} s left in this phase"
 
 
+def say(line: str) -> None:
+    """One finding, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def percent(value: float) -> str:
+    """0.9477 as 94.8 %."""
+    return f"{100 * value:.1f} %"
+
+
+def bar(what: str, console: Console, **how: Any) -> Bar:
+    """A bar with the time left, not shown yet."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, **how)
+
+
+def advance(shown: Bar) -> Progress:
+    """What to call with (done, in all) to move a bar."""
+    task = shown.add_task("", total=None)
+    return lambda done, total: shown.update(task, completed=done, total=total)
+
+
 @contextmanager
 def watching() -> Iterator[tuple[Progress | None, Callable[[Event], None]]]:
     """While the block runs: what to call with (pictures done, in all), and what per epoch."""
     if not sys.stderr.isatty():
         yield None, lambda event: say(line(event))
         return
-    with _moving() as both:
+    with moving() as both:
         yield both
 
 
 @contextmanager
-def _moving() -> Iterator[tuple[Progress, Callable[[Event], None]]]:
+def moving(what: str = "features") -> Iterator[tuple[Progress, Callable[[Event], None]]]:
+    """What `watching` yields where the lines can move: a bar, and below it how training goes."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     console, curve, status = Console(stderr=True), Curve(), Text()
-    shown = bar("features", console)
+    shown = bar(what, console)
 
     def watch(event: Event) -> None:
         curve.add(event)
