@@ -20,7 +20,7 @@ from regraft.backbones.resolve import from_info, save_weights
 from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
-from regraft.data import Dataset, Example
+from regraft.data import Dataset
 from regraft.data.labels import as_known, need_known
 from regraft.data.sources import labelled, requested
 from regraft.errors import BundleError, DataError
@@ -45,23 +45,21 @@ class Prediction:
         label: the most probable class, None if the file cannot be read.
         probabilities: of every class, most probable first; they add up to 1.
         error: why the file cannot be read, '' if it can.
-        example: what was predicted, for a notebook to show.
     """
 
     file: str
     label: str | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     error: str = ""
-    example: Example | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         said = f"error: {self.error}" if self.error else show.ranked(self.probabilities)
         return f"{visible(self.file)}: {said}"
 
     def _repr_html_(self) -> str:
-        """A small picture and a bar for each of the most probable classes."""
+        """A bar for each of the most probable classes, with the picture if it is a file."""
         said = escape(self.error) if self.error else show.bars(self.probabilities)
-        seen = "" if self.error else show.thumbnail(self.example)
+        seen = "" if self.error else show.thumbnail(Path(self.file))
         return f"<div><code>{escape(visible(self.file))}</code><br>{seen}{said}</div>"
 
 
@@ -137,7 +135,7 @@ class Model:
                 order = np.argsort(-row, kind="stable")
                 ranked = {self.classes[i]: float(row[i]) for i in order}
                 label = self.classes[order[0]]
-                said[example.id] = Prediction(example.id, label, ranked, example=example)
+                said[example.id] = Prediction(example.id, label, ranked)
         return [said[name] for name in asked.order]
 
     @shows_progress("images")

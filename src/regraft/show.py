@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from regraft.files import visible
-
-if TYPE_CHECKING:
-    from regraft.data.dataset import Example
 
 SIDE = 96  # pixels of a thumbnail
 MOST_BARS = 5
@@ -49,25 +46,23 @@ def bars(probabilities: Mapping[str, float]) -> str:
     return f"<table>{''.join(out)}</table>"
 
 
-def thumbnail(example: Example | None) -> str:
-    """HTML: a small picture of an example, '' where it cannot be read any more."""
+def thumbnail(path: Path) -> str:
+    """HTML: a small picture, '' where it cannot be read (any more) or never was a file."""
     import base64
     import io
 
     from regraft.errors import RegraftError
 
-    if example is None:
-        return ""
     try:
         from PIL import Image
 
         from regraft.data.decode_image import decode
         from regraft.inputs import ImageSpec
 
-        pixels = decode(example.read(), ImageSpec((SIDE, SIDE), crop=1.0, geometry="pad"))[0]
+        spec = ImageSpec((SIDE, SIDE), crop=1.0, geometry="pad")
         out = io.BytesIO()
-        Image.fromarray(pixels).save(out, "JPEG", quality=80)
-    except (OSError, RegraftError):
+        Image.fromarray(decode(path.read_bytes(), spec)[0]).save(out, "JPEG", quality=80)
+    except (OSError, ValueError, RegraftError):
         return ""
     data = base64.b64encode(out.getvalue()).decode()
     return f"<img alt='' width={SIDE} height={SIDE} src='data:image/jpeg;base64,{data}'>"
