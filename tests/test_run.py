@@ -146,10 +146,14 @@ def test_what_was_fitted_predicts_the_same_after_loading(flat: Path, net, tmp_pa
     assert loaded.predict(flat) == run.predict(flat)
     again = loaded.evaluate(flat)
     assert again["cache"]["misses"] == 0
-    # a run knows what it learned from, and scores only the rest; a bundle does not know
+    # a run knows what it learned from, and scores only the rest; so does its bundle in its place,
+    # which a bundle that was shipped does not
     assert (again["n"], again["trained_on"]) == (6, 24)
     assert again["accuracy"] == run.report["test"]["accuracy"] == run.evaluate(flat)["accuracy"]
-    shipped = regraft.load(tmp_path / "run" / "bundle", backbone=net).evaluate(flat)
+    inside = regraft.load(tmp_path / "run" / "bundle", backbone=net).evaluate(flat)
+    assert (inside["n"], inside["trained_on"]) == (6, 24)
+    shutil.copytree(tmp_path / "run" / "bundle", tmp_path / "bundle")
+    shipped = regraft.load(tmp_path / "bundle", backbone=net).evaluate(flat)
     assert (shipped["n"], shipped["trained_on"]) == (30, 0)
 
 

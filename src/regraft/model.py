@@ -246,10 +246,11 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
     """
     folder = Path(path)
     trained: frozenset[str] = frozenset()
-    if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
-        kept = ledger.read(folder / ledger.FILE)
+    run = _run_of(folder)
+    if run is not None:
+        kept = ledger.read(run / ledger.FILE)
         trained = kept.digests(ledger.TRAIN, ledger.VAL) if kept else trained
-        folder = folder / "bundle"
+        folder = run / "bundle"
     held = bundle.read(folder)
     info = BackboneInfo.from_json(held.config["backbone"])
     if backbone is not None and backbone.info.digest not in (info.digest, info.base):
@@ -294,6 +295,19 @@ def load(path: str | Path, *, backbone: Backbone | None = None) -> Model:
         trained,
         held.config.get("plan", {}),
     )
+
+
+def _run_of(folder: Path) -> Path | None:
+    """The run that a folder is, or whose bundle it is; None for a bundle that lies alone.
+
+    Both ways to name a model know alike what it learned from.
+    """
+    if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
+        return folder
+    place = folder.resolve()
+    run = place.parent
+    own = place.name == "bundle" and (run / ledger.FILE).is_file()
+    return run if own and (run / "report.json").is_file() else None
 
 
 def _backbone(held: Bundle, info: BackboneInfo, given: Backbone | None) -> Backbone:

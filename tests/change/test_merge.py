@@ -57,6 +57,11 @@ def test_runs_that_do_not_fit_together(tmp_path: Path, net: Backbone) -> None:
     other = regraft.fit(data, net, head="prototypes", plan="probe").save(tmp_path / "other")
     with pytest.raises(DataError, match="head differs: ridge and prototypes"):
         regraft.merge([one, other], out=tmp_path / "no", backbone=net)
+    squashed = regraft.fit(data, net, head="ridge", plan="probe", geometry="squash")
+    squashed.save(tmp_path / "squashed")
+    remedy = "geometry differs: crop and squash; fit one of them again with .* --geometry crop"
+    with pytest.raises(DataError, match=remedy):
+        regraft.merge([one, tmp_path / "squashed"], out=tmp_path / "no", backbone=net)
     shutil.rmtree(tmp_path / "a" / "dots")
     for path in (tmp_path / "a" / "checks").iterdir():
         path.rename(tmp_path / "a" / "stripes" / f"x{path.name}")

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,14 +116,19 @@ def test_a_run_repeats_itself_from_its_toml(shell: Shell) -> None:
 
 
 def test_evaluate(shell: Shell) -> None:
-    scores = shell.json("evaluate", "runs/data-1/bundle", "data")
-    assert scores["n"] == 18
+    shutil.copytree(shell.home / "runs/data-1/bundle", shell.home / "shipped")
+    scores = shell.json("evaluate", "shipped", "data")
+    assert (scores["n"], scores["trained_on"]) == (18, 0)
     assert scores["accuracy"] > 0.8
     assert [row["label"] for row in scores["per_class"]] == ["checks", "dots", "stripes"]
     assert len(scores["confusion"]) == 3
-    text = shell("evaluate", "runs/data-1/bundle", "data").stdout
-    assert "accuracy" in text
-    assert "checks" in text
+    for place in ("runs/data-1", "runs/data-1/bundle"):  # both know what was trained on
+        done = shell("evaluate", place, "data")
+        assert re.search(r"warning: \d+ of 18 files were trained on and are not", done.stderr)
+    text = done.stdout
+    assert re.search(r"accuracy +\d+\.\d % of \d images, 95 % interval", text)
+    assert re.search(r"checks +1 +\d+\.\d % +\d+\.\d % to \d+\.\d %", text)
+    assert re.search(r"confusion matrix .*\n +checks +dots +stripes\nchecks +[1·] ", text)
 
 
 def test_predict_a_line_per_file_with_errors_among_them(shell: Shell) -> None:

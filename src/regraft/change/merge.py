@@ -79,21 +79,29 @@ def merge(
 def _fits(one: Opened, other: Opened) -> None:
     """Refuse runs whose rows are not of one kind, naming what differs."""
     a, b = one.model, other.model
-    pairs: list[tuple[str, object, object]] = [
-        ("backbone", a.backbone.info.digest, b.backbone.info.digest),
-        ("network", a.backbone.info.network, b.backbone.info.network),
-        ("stage", "+".join(a.at), "+".join(b.at)),
-        ("head", a.head.name, b.head.name),
-        ("input", a.backbone.info.input.json(), b.backbone.info.input.json()),
-        ("decoder", a.features["decoder"], b.features["decoder"]),
-        ("engine", a.features["engine"], b.features["engine"]),
-        ("outputs of the engine", one.outputs, other.outputs),
-    ]
-    for name, mine, its in pairs:
-        if mine != its:
+    mine, its = (m.backbone.info.input.json() for m in (a, b))
+    shape = mine.get("geometry"), its.get("geometry")
+    here = "fit one of them again on this machine with this version of regraft"
+    pairs: list[tuple[str, object, object, str]] = [
+        ("backbone", a.backbone.info.digest, b.backbone.info.digest,
+         "fit one of them again with the other's --backbone and weights"),
+        ("network", a.backbone.info.network, b.backbone.info.network, here),
+        ("stage", "+".join(a.at), "+".join(b.at),
+         f"fit one of them again with --at {'+'.join(a.at)}"),
+        ("head", a.head.name, b.head.name, f"fit one of them again with --head {a.head.name}"),
+        ("geometry", *shape,
+         f"fit one of them again with the other's, such as --geometry {shape[0]}"),
+        ("input", mine, its, "fit both again with one --size, on pictures of one bit depth"),
+        ("decoder", a.features["decoder"], b.features["decoder"], here),
+        ("engine", a.features["engine"], b.features["engine"], here),
+        ("outputs of the engine", one.outputs, other.outputs,
+         "fit one of them again with the other's plan and --at"),
+    ]  # fmt: skip
+    for name, ours, theirs, remedy in pairs:
+        if ours != theirs:
             raise DataError(
                 f"{one.folder} and {other.folder} cannot be merged, since their {name} differs: "
-                f"{_short(mine)} and {_short(its)}."
+                f"{_short(ours)} and {_short(theirs)}; {remedy}."
             )
     if one.sums and other.sums and not same_layers(one.sums.before, other.sums.before):
         raise DataError(
