@@ -219,6 +219,9 @@ def test_clones_share_the_network_and_fitted_ones_can_be_pickled(photos, net) ->
     by_name = TransferClassifier("test_resnet", weights="random", size=64).fit(paths, labels)
     same = pickle.loads(pickle.dumps(by_name))
     assert np.array_equal(same.predict_proba(paths), by_name.predict_proba(paths))
+    own = made.fit(paths, labels)
+    again = pickle.loads(pickle.dumps(own))
+    assert np.array_equal(again.predict_proba(paths), own.predict_proba(paths))
 
 
 def test_other_weights_than_in_fit_are_refused(photos, net) -> None:

@@ -184,6 +184,11 @@ class Rows:
         """A view of some rows, nothing read."""
         return Rows(self.arrays, self.places[index])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds these rows alone, and needs no cache."""
+        places = np.stack([np.zeros(len(self), np.int64), np.arange(len(self))], axis=1)
+        return Rows, ([self.raw(slice(None))] if self.arrays else [], places)
+
 
 def entries(root: Path | None = None) -> Iterator[tuple[Path, int, float]]:
     """Every file of the cache with its size in bytes and the time of its last use.

@@ -73,6 +73,13 @@ class Run:
     def _repr_html_(self) -> str:
         return show.card("Run", show.run_rows(self.report, self.folder))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a pickle: with its sums, and without test rows that lie in memory alone."""
+        said = self.answers
+        if said and not all(isinstance(e.source, Path) for e in said.rows.examples):
+            said = None
+        return vars(self) | {"sums": partial(_held, self.sums()), "answers": said}
+
     def predict(self, inputs: Any, **how: Any) -> list[Prediction]:
         """See `Model.predict`."""
         return self.model.predict(inputs, **how)
@@ -100,6 +107,10 @@ class Run:
         )
         write_run(where, held, standalone=standalone)
         return replace(self, report=report, folder=where)
+
+
+def _held(sums: Sums | None) -> Sums | None:
+    return sums
 
 
 @shows_progress()

@@ -154,6 +154,12 @@ class Backbone:
             self._opened = self._open()
         return self._opened
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the module, or for the packaged network its name alone."""
+        from regraft.backbones.pickled import reduced
+
+        return reduced(self)
+
     def __sklearn_clone__(self) -> Backbone:
         """Itself: clones of an estimator share the frozen stages and do not copy the network."""
         return self

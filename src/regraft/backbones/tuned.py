@@ -53,7 +53,7 @@ def tuned(net: Backbone, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> Ba
     return Backbone(
         replace(net.info, digest=digest, base="" if back else base),
         lambda: (stages, loaded),
-        lambda size: _at_size(net, size, changed),
+        lambda size: at_size(net, size, changed),
         None if back else tuning_of(stages, names),
     )
 
@@ -102,7 +102,7 @@ def from_file(
         return stages, loaded
 
     def resize(size: tuple[int, int]) -> Backbone:
-        return _at_size(base, size, read(base.stages))
+        return at_size(base, size, read(base.stages))
 
     return Backbone(info, opened, resize, tuning)
 
@@ -234,7 +234,7 @@ def _replaced(
     return made, replace(loaded, model=model)
 
 
-def _at_size(net: Backbone, size: tuple[int, int], changed: Mapping[str, torch.Tensor]) -> Backbone:
+def at_size(net: Backbone, size: tuple[int, int], changed: Mapping[str, torch.Tensor]) -> Backbone:
     """`net` for images of another size, with the tensors that were changed, if they still fit."""
     made = net.resized(size)
     known = tensors_of(made.stages, made.info.name)
