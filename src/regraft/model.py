@@ -32,11 +32,12 @@ from regraft.heads.rows import Joined
 from regraft.inputs import ImageSpec
 from regraft.pipeline import Pipeline, pipeline, tap_name
 from regraft.progress import Verbose, shows_progress
+from regraft.thumbnail import thumbnail
 
 log = logging.getLogger("regraft")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What the model says of one input.
 
@@ -52,6 +53,9 @@ class Prediction:
     probabilities: dict[str, float] = field(default_factory=dict)
     error: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Prediction {self}>"
+
     def __str__(self) -> str:
         said = f"error: {self.error}" if self.error else show.ranked(self.probabilities)
         return f"{visible(self.file)}: {said}"
@@ -59,11 +63,11 @@ class Prediction:
     def _repr_html_(self) -> str:
         """A bar for each of the most probable classes, with the picture if it is a file."""
         said = escape(self.error) if self.error else show.bars(self.probabilities)
-        seen = "" if self.error else show.thumbnail(Path(self.file))
+        seen = "" if self.error else thumbnail(Path(self.file))
         return f"<div><code>{escape(visible(self.file))}</code><br>{seen}{said}</div>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """An adapted model, ready to predict.
 
@@ -90,6 +94,12 @@ class Model:
     seed: int = 0
     trained: frozenset[str] = frozenset()
     plan: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Model: {self.head.name} head at {'+'.join(self.at)} of {self.backbone.info.name}, "
+            f"{len(self.classes)} classes>"
+        )
 
     def pipeline(self, device: str = "auto", threads: int | None = None) -> Pipeline:
         """What computes the features that the head reads."""

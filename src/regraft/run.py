@@ -71,7 +71,8 @@ class Run:
         return show.text("Run", show.run_rows(self.report, self.folder))
 
     def _repr_html_(self) -> str:
-        return show.card("Run", show.run_rows(self.report, self.folder))
+        rows, link = show.run_rows(self.report, self.folder), show.page_link(self.folder)
+        return show.card("Run", rows, link)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a pickle: with its sums, and without test rows that lie in memory alone."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from regraft.files import visible
 
-SIDE = 96  # pixels of a thumbnail
 MOST_BARS = 5
+MOST_PAIRS = 3
+PAGE = "report.html"
 
 
 def percent(value: float | None) -> str:
@@ -24,13 +26,26 @@ def ranked(probabilities: Mapping[str, float]) -> str:
     return ", ".join(f"{visible(label)} {percent(share)}" for label, share in some)
 
 
-def card(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """HTML: a title and lines of a name and a text."""
+def card(title: str, rows: Iterable[tuple[str, str]], more: str = "") -> str:
+    """HTML: a title and lines of a name and a text; `more` is HTML and comes last."""
     lines = "".join(
         f"<tr><td style='text-align:left'>{escape(name)}</td>"
         f"<td style='text-align:left'>{escape(said)}</td></tr>"
         for name, said in rows
     )
+    return f"<div><strong>{escape(title)}</strong><table>{lines}</table>{more}</div>"
+
+
+def table(title: str, rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """HTML: a title and a table, its first row the heads; the columns in `right` are numbers."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        aligned = ("right" if place in right else "left" for place in range(len(cells)))
+        pairs = zip(cells, aligned, strict=True)
+        filled = (f"<{tag} style='text-align:{at}'>{escape(cell)}</{tag}>" for cell, at in pairs)
+        return f"<tr>{''.join(filled)}</tr>"
+
+    lines = row(rows[0], "th") + "".join(row(cells, "td") for cells in rows[1:])
     return f"<div><strong>{escape(title)}</strong><table>{lines}</table></div>"
 
 
@@ -44,28 +59,6 @@ def bars(probabilities: Mapping[str, float]) -> str:
             f"<td>{percent(share)}</td></tr>"
         )
     return f"<table>{''.join(out)}</table>"
-
-
-def thumbnail(path: Path) -> str:
-    """HTML: a small picture, '' where it cannot be read (any more) or never was a file."""
-    import base64
-    import io
-
-    from regraft.errors import RegraftError
-
-    try:
-        from PIL import Image
-
-        from regraft.data.decode_image import decode
-        from regraft.inputs import ImageSpec
-
-        spec = ImageSpec((SIDE, SIDE), crop=1.0, geometry="pad")
-        out = io.BytesIO()
-        Image.fromarray(decode(path.read_bytes(), spec)[0]).save(out, "JPEG", quality=80)
-    except (OSError, ValueError, RegraftError):
-        return ""
-    data = base64.b64encode(out.getvalue()).decode()
-    return f"<img alt='' width={SIDE} height={SIDE} src='data:image/jpeg;base64,{data}'>"
 
 
 def run_rows(report: Mapping[str, Any], folder: Path | None) -> list[tuple[str, str]]:
@@ -87,8 +80,34 @@ def run_rows(report: Mapping[str, Any], folder: Path | None) -> list[tuple[str, 
         ("trained on", f"{(report.get('train') or {}).get('n')} images"),
         ("test", score),
     ]
+    if mixed := confused(test, report.get("classes", ())):
+        rows.append(("confused", mixed))
     place = f"{folder}, with report.html" if folder else "not saved: run.save(folder)"
     return [*rows, ("folder", place)]
+
+
+def confused(test: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """The pairs of classes that were mixed up most often, '' without any."""
+    matrix = test.get("confusion") or ()
+    pairs = [
+        (count, row, place)
+        for row, counts in enumerate(matrix)
+        for place, count in enumerate(counts)
+        if count and row != place
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
+    told = [
+        f"{visible(classes[row])} as {visible(classes[place])} {count} of {sum(matrix[row])}"
+        for count, row, place in pairs[:MOST_PAIRS]
+    ]
+    return "; ".join(told) + ("; …" if len(pairs) > MOST_PAIRS else "")
+
+
+def page_link(folder: Path | None) -> str:
+    """HTML: a link to a run's page, '' where there is none."""
+    if folder is None or not (folder / PAGE).is_file():
+        return ""
+    return f"<a href='{quote((folder / PAGE).as_posix())}' target='_blank'>{PAGE}</a>"
 
 
 def text(title: str, rows: Iterable[tuple[str, str]]) -> str:

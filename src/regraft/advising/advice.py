@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from regraft import show
 from regraft.advising.cell import Cell
 from regraft.advising.forecast import Forecast
 from regraft.duration import told
@@ -13,6 +14,8 @@ from regraft.evidence.depths import Depth
 from regraft.evidence.growth import Growth
 from regraft.model import plain
 from regraft.similarity import Similarity
+
+NAME = 12  # characters before the text of a line
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Option:
     chosen: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advice:
     """Which strategy, why, at what cost.
 
@@ -87,6 +90,13 @@ class Advice:
     rows: int = 0
     data: str = ""
     backbones: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        split = ((line[:NAME].strip(), line[NAME:].strip()) for line in self.lines())
+        return show.card("Advice", split)
 
     def json(self) -> dict[str, Any]:
         """Plain data: the JSON of `regraft advise`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+from regraft import show
 from regraft.backbones.info import BackboneInfo, Tuning
 from regraft.errors import OptionError, did_you_mean
 from regraft.inputs import GEOMETRIES, ImageSpec, InputSpec
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from regraft.backbones.request import Loaded
     from regraft.stages import Stage, Stages
+
+
+NUMBERS = (0, 3, 5)  # columns of the table of stages
 
 
 class Backbone:
@@ -190,18 +194,26 @@ class Backbone:
 
     def __str__(self) -> str:
         """A table of the stages."""
-        rows = [("", "name", "kind", "parameters", "output", "MFLOPs")]
-        for s in self.info.stages:
-            shape = " x ".join(map(str, s.shape)) + f" {s.layout}"
-            work = f"{s.flops / 1e6:,.1f}"
-            rows.append((str(s.index), s.name, s.kind, f"{s.parameters:,}", shape, work))
+        rows = self._rows()
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        right = {0, 3, 5}
         lines = [
             "  ".join(
-                c.rjust(w) if i in right else c.ljust(w)
+                c.rjust(w) if i in NUMBERS else c.ljust(w)
                 for i, (c, w) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         ]
         return "\n".join([repr(self)[1:-1], *lines])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return show.table(repr(self)[1:-1], self._rows(), NUMBERS)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Of the table of stages, the heads first."""
+        rows: list[tuple[str, ...]] = [("", "name", "kind", "parameters", "output", "MFLOPs")]
+        for s in self.info.stages:
+            shape = " x ".join(map(str, s.shape)) + f" {s.layout}"
+            work = f"{s.flops / 1e6:,.1f}"
+            rows.append((str(s.index), s.name, s.kind, f"{s.parameters:,}", shape, work))
+        return rows
