@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
@@ -260,6 +261,17 @@ def test_files_that_cannot_be_read_are_named_never_guessed(photos, net, tmp_path
             with pytest.raises(ValueError, match=f"1 of 37 pictures.*{bad.name}.*{why}") as caught:
                 call()
             assert isinstance(caught.value, RegraftError)
+
+
+def test_pictures_in_memory_are_what_their_files_are(photos, net) -> None:
+    paths, labels = photos
+    made = TransferClassifier(net, head="ridge").fit(paths, labels)
+    truth = made.predict_proba(paths[:3])
+    raw = [Path(path).read_bytes() for path in paths[:3]]
+    images = [Image.open(path) for path in paths[:3]]
+    pixels = [np.asarray(image) for image in images]
+    for rows in (raw, images, pixels, np.stack(pixels), [raw[0], images[1], pixels[2]]):
+        assert np.array_equal(made.predict_proba(rows), truth)
 
 
 @pytest.mark.parametrize(

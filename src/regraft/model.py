@@ -20,8 +20,9 @@ from regraft.backbones.resolve import from_info, save_weights
 from regraft.backbones.tuned import from_file, save_changed
 from regraft.bundle import Bundle
 from regraft.card import card
-from regraft.data import Dataset
+from regraft.data import Dataset, Skipped
 from regraft.data.labels import as_known, need_known
+from regraft.data.requests import Requests
 from regraft.data.sources import labelled, requested
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
@@ -136,17 +137,34 @@ class Model:
         Raises:
             DataError: an input of another kind, or none at all.
         """
-        asked = requested(inputs, self.backbone.input.modality)
-        data = asked.data
-        found = compute(data.examples, self.pipeline(device, threads), progress)
-        said = {s.file: Prediction(s.file, error=s.reason) for s in (*data.skipped, *found.skipped)}
-        if found.examples:
-            for example, row in zip(found.examples, self.probabilities(found), strict=True):
-                order = np.argsort(-row, kind="stable")
-                ranked = {self.classes[i]: float(row[i]) for i in order}
-                label = self.classes[order[0]]
-                said[example.id] = Prediction(example.id, label, ranked)
-        return [said[name] for name in asked.order]
+        pipe, said = self.pipeline(device, threads), list[Prediction]()
+        for asked in requested(inputs, self.backbone.input.modality):
+            said += self._answers(asked, pipe, _after(len(said), progress))
+        return said
+
+    def _answers(
+        self, asked: Requests, pipe: Pipeline, progress: Progress | None
+    ) -> list[Prediction]:
+        """One for each entry, which is told from others by what it is and not by its name."""
+        found = compute(asked.examples, pipe, progress)
+        scores = self.probabilities(found) if found.examples else ()
+        rows = {id(e): row for e, row in zip(found.examples, scores, strict=True)}
+        why = {skip.file: skip.reason for skip in found.skipped}
+        said = []
+        for entry in asked.entries:
+            if isinstance(entry, Skipped):
+                said.append(Prediction(entry.file, error=entry.reason))
+            elif id(entry) in rows:
+                said.append(self._said(entry.id, rows[id(entry)]))
+            else:
+                said.append(Prediction(entry.id, error=why[entry.id]))
+        return said
+
+    def _said(self, name: str, row: np.ndarray) -> Prediction:
+        """What the probabilities (K,) of the input `name` come to."""
+        order = np.argsort(-row, kind="stable")
+        ranked = {self.classes[i]: float(row[i]) for i in order}
+        return Prediction(name, self.classes[order[0]], ranked)
 
     @shows_progress("images")
     def evaluate(
@@ -358,6 +376,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(v) for key, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _after(count: int, progress: Progress | None) -> Progress | None:
+    """Tells `progress` of inputs that come after `count` others."""
+    if progress is None or not count:
+        return progress
+    return lambda done, total: progress(count + done, count + total)
 
 
 def _copy(weights: Path, to: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import regraft.data.requests
 from regraft.data.decode_image import decode
-from regraft.data.requests import files, requests
-from regraft.errors import DataError
+from regraft.data.pillow_modes import rgb
+from regraft.data.requests import batches, files, requests
+from regraft.errors import BadFile, DataError
 from regraft.inputs import ImageSpec
 from tests.pictures import picture, write_folder
 
@@ -68,7 +71,23 @@ def test_pixels_in_memory_are_those_of_the_file(tmp_path: Path) -> None:
         assert np.array_equal(pixels(by_id[name]), truth), name
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F", "YCbCr"])
+def of_mode(mode: str) -> Image.Image:
+    """A picture of a mode that few files can have."""
+    image = picture("dots", 5)
+    through = {"La": "LA", "RGBa": "RGBA", "PA": "P"}
+    return image.convert(through[mode]).convert(mode) if mode in through else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["HSV", "YCbCr", "La", "RGBa", "PA", "RGBX"])
+def test_modes_that_no_file_has_are_what_the_decoder_makes_of_them(mode: str) -> None:
+    image = of_mode(mode)
+    (example,) = requests(image).data.examples
+    plain = image.convert(mode.upper()) if mode in ("La", "RGBa") else image
+    (truth,) = requests(rgb(plain)).data.examples
+    assert np.array_equal(pixels(example), pixels(truth))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
 def test_every_mode_of_pillow_as_its_file_would_be(mode: str, tmp_path: Path) -> None:
     image = picture("dots", 5)
     if mode == "I;16":
@@ -80,7 +99,7 @@ def test_every_mode_of_pillow_as_its_file_would_be(mode: str, tmp_path: Path) ->
     image.save(tmp_path / "a.tif")
     (example,) = requests(image).data.examples
     (truth,) = files(tmp_path / "a.tif").examples
-    assert np.abs(pixels(example).astype(int) - pixels(truth)).max() <= 2
+    assert np.array_equal(pixels(example), pixels(truth))
 
 
 def test_a_turned_camera_is_heeded() -> None:
@@ -94,6 +113,36 @@ def test_a_turned_camera_is_heeded() -> None:
     (opened,) = requests(Image.open(io.BytesIO(out.getvalue()))).data.examples
     (raw,) = requests(out.getvalue()).data.examples
     assert np.array_equal(pixels(opened), pixels(raw))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_turn_of_a_camera_is_heeded_in_files_and_images(turn: int) -> None:
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(np.arange(24 * 40 * 3, dtype=np.uint32).reshape(24, 40, 3).astype("u1")).save(
+        out, "TIFF", exif=exif, compression="raw"
+    )
+    (image,) = requests(Image.open(out)).data.examples
+    (raw,) = requests(out.getvalue()).data.examples
+    assert np.array_equal(pixels(image), pixels(raw))
+
+
+def test_an_image_asked_for_twice_is_loaded_once_at_a_time(tmp_path: Path) -> None:
+    picture("dots", 1).resize((800, 800)).save(tmp_path / "a.png")
+    lazy = Image.open(tmp_path / "a.png")
+    made = requests([lazy] * 8).examples
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(pixels, made))
+    assert all(np.array_equal(one, pixels(made[0])) for one in read)
+
+
+def test_an_image_that_cannot_be_loaded_says_so() -> None:
+    out = io.BytesIO()
+    picture("dots", 1).save(out, "PNG")
+    (example,) = requests(Image.open(io.BytesIO(out.getvalue()[:200]))).data.examples
+    with pytest.raises(BadFile, match="no picture can be had of it"):
+        example.read()
 
 
 def test_a_batch_of_pixels_is_as_many_pictures() -> None:
@@ -141,11 +190,92 @@ def test_a_tensor_is_refused_in_a_sentence() -> None:
         requests(torch.zeros(3, 8, 8))
 
 
+def test_open_files_are_read_from_their_start_and_closed_ones_are_named() -> None:
+    written, closed = io.BytesIO(), io.BytesIO(b"x")
+    picture("dots", 1).save(written, "PNG")
+    assert written.tell() > 0
+    closed.close()
+    first, second = requests([written, closed]).entries
+    assert first.read() == written.getvalue()
+    assert (second.file, second.reason[:14]) == ("input 1", "cannot be read")
+
+
+def test_what_is_read_by_waiting_is_refused_in_a_sentence() -> None:
+    class Upload:
+        async def read(self) -> bytes:
+            return b""
+
+    with pytest.raises(DataError, match=r"give 'await file.read\(\)', its bytes"):
+        requests(Upload())
+
+
+def test_a_table_is_refused_and_its_column_is_taken(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    picture("dots", 1).save(tmp_path / "a.png")
+    table = pandas.DataFrame({"path": [str(tmp_path / "a.png")] * 2})
+    with pytest.raises(DataError, match="give the one that holds the paths"):
+        requests(table)
+    assert len(requests(table["path"]).order) == 2
+
+
+def test_a_file_with_the_name_of_an_input_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture("dots", 1).save("a.png")
+    Path("a.png").rename("input 0")
+    one, other = requests([np.asarray(picture("checks", 2)), "input 0"]).entries
+    assert one.read() != other.read()
+    assert other.source == Path("input 0")
+
+
+def test_examples_are_taken_as_they_are(tmp_path: Path) -> None:
+    data = files(write_folder(tmp_path / "data", 1))
+    assert requests(data.examples[::-1]).entries == data.examples[::-1]
+
+
+def test_no_pixels_are_named_in_their_place() -> None:
+    (example,) = requests(np.zeros((0, 4, 3), np.uint8)).data.examples
+    with pytest.raises(BadFile, match=r"no pixels: its shape is \(0, 4, 3\)"):
+        example.read()
+
+
+def test_an_iterator_is_taken_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regraft.data.requests, "MOST_ITEMS", 2)
+    given: list[int] = []
+
+    def drawn():
+        for n in range(5):
+            given.append(n)
+            yield np.asarray(picture("dots", n))
+
+    made = batches(drawn())
+    assert next(made).order == ("input 0", "input 1")
+    assert given == [0, 1]
+    assert [some.order for some in made] == [("input 2", "input 3"), ("input 4",)]
+    assert [len(some.entries) for some in batches(iter([b"a", b"b"]))] == [2], "and no empty rest"
+
+
+def test_an_iterator_is_taken_by_what_it_holds_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.asarray(picture("dots", 1))
+    image = Image.fromarray(array)
+    monkeypatch.setattr(regraft.data.requests, "MOST_BYTES", 2 * array.nbytes)
+    several = [array, array, b"small", image, image, array]
+    assert [len(some.entries) for some in batches(iter(several))] == [2, 3, 1]
+    assert [len(some.entries) for some in batches(several)] == [6], "a list is there already"
+
+
+def test_an_iterator_without_anything_is_refused() -> None:
+    with pytest.raises(DataError, match="no file named"):
+        list(batches(iter([])))
+
+
 def test_arrays_of_names_are_names(tmp_path: Path) -> None:
     picture("dots", 1).save(tmp_path / "a.png")
     names = np.array([os.fspath(tmp_path / "a.png")] * 2)
     assert len(requests(names).order) == 2
     assert len(requests(names.astype(object)).order) == 2
+    assert requests(names[0:1].reshape(())).order == (str(tmp_path / "a.png"),)
 
 
 def test_a_hugging_face_data_set_needs_no_labels(tmp_path: Path) -> None:
@@ -159,3 +289,16 @@ def test_a_hugging_face_data_set_needs_no_labels(tmp_path: Path) -> None:
     assert made.order == ("row/0", "row/1")
     for example, image in zip(made.data.examples, images, strict=True):
         assert np.array_equal(pixels(example), pixels(requests(image).data.examples[0]))
+
+
+def test_rows_of_a_hugging_face_data_set_keep_their_places() -> None:
+    datasets = pytest.importorskip("datasets")
+    cells = [picture("dots", 0), None, picture("dots", 1)]
+    table = datasets.Dataset.from_dict({"image": cells}).cast_column("image", datasets.Image())
+    assert requests(table).order == ("row/0", "row/1", "row/2")
+    assert requests(table).entries[1].reason == "has no image"
+    assert len(requests(table.select([0, 2])["image"]).entries) == 2, "a column is a list"
+    with pytest.raises(DataError, match="no file named"):
+        requests(table.select([]))
+    with pytest.raises(DataError, match=r"keep one, e.g. data.select_columns"):
+        requests(table.add_column("other", [1, 2, 3]).remove_columns("image"))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regraft.data.dataset import Example, Skipped
 from regraft.data.listing import unusable
-from regraft.data.memory import netpbm
+from regraft.data.memory import in_memory, is_picture
 from regraft.data.walk import readable
 from regraft.errors import DataError
 from regraft.files import visible
@@ -24,12 +24,12 @@ def given(pictures: Any) -> tuple[Example, ...]:
     """One example per picture, in the order given; the same one may come twice.
 
     Args:
-        pictures: N paths or (H, W, 3) uint8 arrays, mixed as you like: a list, an array (N,),
-            (N, 1) or (N, H, W, 3), a column of a table.
+        pictures: N paths, bytes, Pillow images or (H, W, 3) uint8 arrays, mixed as you like: a
+            list, an array (N,), (N, 1) or (N, H, W, 3), a column of a table.
 
     Raises:
-        DataError: one path for a list of them, no picture at all, an entry that is neither, or a
-            path that is missing or no plain file.
+        DataError: one path for a list of them, no picture at all, an entry that is none of these,
+            or a path that is missing or no plain file.
     """
     if isinstance(pictures, str | os.PathLike):
         raise DataError(f"pictures must be a list, got one path {os.fspath(pictures)!r:.80}.")
@@ -64,10 +64,17 @@ def _example(item: Any, number: int) -> Example:
     if isinstance(item, str | os.PathLike):
         path = Path(os.fsdecode(item)).expanduser()
         return Example(readable(path.as_posix()), path)
-    if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.shape[2:] == (3,):
-        return Example(f"picture {number}", partial(netpbm, item))
+    if is_picture(item) and (not isinstance(item, np.ndarray) or _is_one(item)):
+        sources = in_memory(item, f"row {number}") or ()
+        if len(sources) == 1:
+            return Example(f"picture {number}", sources[0])
     shape = f" of shape {item.shape} and type {item.dtype}" if isinstance(item, np.ndarray) else ""
     raise DataError(
-        f"pictures must be paths or (H, W, 3) uint8 pixels, row {number} is "
+        f"pictures must be paths, bytes, Pillow images or (H, W, 3) uint8 pixels, row {number} is "
         f"{type(item).__name__}{shape}; rows of features need backbone=None."
     )
+
+
+def _is_one(pixels: NDArray[Any]) -> bool:
+    """Whether these may be the pixels of one picture, and no row of features."""
+    return pixels.dtype == np.uint8 and pixels.shape[2:] in ((1,), (3,), (4,))

@@ -42,8 +42,8 @@ def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
     return finish("datasets", examples, skipped)
 
 
-def unlabelled(data: Any) -> Dataset:
-    """The images of a `datasets.Dataset` to predict, whatever else it has; ids are 'row/<row>'.
+def unlabelled(data: Any) -> tuple[Example | Skipped, ...]:
+    """The images of a `datasets.Dataset` to predict, row by row; ids are 'row/<row>'.
 
     Raises:
         DataError: a streaming data set, several parts, or no image column.
@@ -52,16 +52,15 @@ def unlabelled(data: Any) -> Dataset:
         parts = ", ".join(map(str, data))
         raise DataError(f"the data set has several parts ({parts}); give one of them.")
     _need_whole(data)
-    pixels = _undecoded(data, _image_column(data, "image"))
+    how = "keep one, e.g. data.select_columns(['image']), as the type Image"
+    pixels = _undecoded(data, _image_column(data, "image", how))
     width = len(str(max(len(data) - 1, 0)))
-    examples, skipped = [], []
-    for row in range(len(data)):
-        identity, source = f"row/{row:0{width}d}", _source(pixels, row)
-        if isinstance(source, str):
-            skipped.append(Skipped(identity, source))
-        else:
-            examples.append(Example(identity, source))
-    return finish("datasets", examples, skipped)
+    names = (f"row/{row:0{width}d}" for row in range(len(data)))
+    sources = ((name, _source(pixels, row)) for row, name in enumerate(names))
+    return tuple(
+        Skipped(name, source) if isinstance(source, str) else Example(name, source)
+        for name, source in sources
+    )
 
 
 def _need_whole(part: Any) -> None:
@@ -103,7 +102,7 @@ def _add(
         examples.append(Example(identity, source, text, mine, group))
 
 
-def _image_column(part: Any, wanted: str) -> str:
+def _image_column(part: Any, wanted: str, how: str = "name it with path_column=…") -> str:
     names = list(part.column_names)
     if wanted in names:
         return wanted
@@ -112,7 +111,7 @@ def _image_column(part: Any, wanted: str) -> str:
         return str(found[0])
     raise DataError(
         f"the data set has no image column '{wanted}'; it has "
-        f"{', '.join(repr(n) for n in names)}: name it with path_column=…"
+        f"{', '.join(repr(n) for n in names)}: {how}"
     )
 
 

@@ -45,7 +45,7 @@ _KINDS = (
     ("PPM", re.compile(rb"P[1-6]\s"), "PpmImagePlugin"),
     ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL), "AvifImagePlugin"),
 )
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 _truncated = threading.Lock()
 _warned = threading.Lock()  # what is ignored is of the whole process
 
@@ -174,7 +174,7 @@ def from_ink(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def orientation_of(image: Image.Image) -> int:
     """EXIF's 1..8; 1 where it is missing, broken or has no meaning."""
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # a broken header of metadata says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,14 @@ from typing import Any
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import finish, instead
 from regraft.data.listing import unusable
-from regraft.data.memory import in_memory, is_picture
+from regraft.data.memory import bytes_of, in_memory, is_picture
 from regraft.data.walk import Found, readable, walk
-from regraft.errors import DataError
+from regraft.errors import BadFile, DataError
+
+#: Of an iterator as much is taken at once as has so many bytes in memory, or so many items.
+MOST_BYTES, MOST_ITEMS = 256 * 2**20, 4096
+
+Entry = Example | Skipped
 
 
 @dataclass(frozen=True)
@@ -21,18 +26,36 @@ class Requests:
     """What is to be predicted.
 
     Attributes:
-        data: every example once; what cannot be used is among its skipped files.
-        order: the ids of examples and skipped files in the order in which they were asked for; one
-            that was asked for twice is there twice.
+        entries: in the order in which they were asked for; a file that was asked for twice is there
+            twice, as one and the same example.
+        root: what was named.
+        ignored: how many files of the folders are no pictures.
     """
 
-    data: Dataset
-    order: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    root: str = ""
+    ignored: int = 0
 
     @classmethod
     def of(cls, data: Dataset) -> Requests:
         """A data set in its own order, what was skipped last."""
-        return cls(data, (*(e.id for e in data.examples), *(s.file for s in data.skipped)))
+        return cls((*data.examples, *data.skipped), data.root, data.ignored)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The name of each entry."""
+        return tuple(e.id if isinstance(e, Example) else e.file for e in self.entries)
+
+    @property
+    def examples(self) -> list[Example]:
+        """Each example once, in the order in which they were asked for."""
+        return list({id(e): e for e in self.entries if isinstance(e, Example)}.values())
+
+    @property
+    def data(self) -> Dataset:
+        """Each example once, sorted, and what cannot be used."""
+        skipped = dict.fromkeys(e for e in self.entries if isinstance(e, Skipped))
+        return finish(self.root, self.examples, list(skipped), self.ignored)
 
 
 def requests(inputs: Any) -> Requests:
@@ -50,14 +73,31 @@ def requests(inputs: Any) -> Requests:
         DataError: nothing but folders without images, no input at all, or one that is none of
             these.
     """
-    if type(inputs).__module__.partition(".")[0] == "datasets":
+    if type(inputs).__module__.partition(".")[0] == "datasets" and not is_column(inputs):
         from regraft.data.hugging import unlabelled
 
-        return Requests.of(unlabelled(inputs))
+        return _some(Requests(unlabelled(inputs), "datasets"))
     gathered = _Gathered()
     for number, item in enumerate(_items(inputs)):
         gathered.add(item, number)
     return gathered.finish()
+
+
+def batches(inputs: Any) -> Iterator[Requests]:
+    """`requests`, and of an iterator some at a time: what it gives need not fit into memory."""
+    if not isinstance(inputs, Iterator) or is_picture(inputs):
+        yield requests(inputs)
+        return
+    gathered, held, count, place = _Gathered(), 0, 0, 0
+    for number, item in enumerate(inputs):
+        gathered.add(item, number)
+        held, count = held + bytes_of(item), count + 1
+        if held >= MOST_BYTES or count >= MOST_ITEMS:
+            yield Requests(tuple(gathered.entries))
+            place += len(gathered.entries)
+            gathered, held, count = _Gathered(first=place), 0, 0
+    if count or not place:
+        yield Requests(tuple(gathered.entries)) if place else gathered.finish()
 
 
 def files(paths: Any) -> Dataset:
@@ -65,9 +105,18 @@ def files(paths: Any) -> Dataset:
     return requests(paths).data
 
 
+def is_column(inputs: Any) -> bool:
+    """Whether this is one column of a Hugging Face data set: a list of pictures, no table."""
+    return not hasattr(inputs, "column_names")
+
+
 def _items(inputs: Any) -> Iterable[Any]:
+    if getattr(inputs, "shape", None) == () and hasattr(inputs, "item"):
+        inputs = inputs.item()  # an array without axes
     if isinstance(inputs, str | os.PathLike) or is_picture(inputs):
         return [inputs]
+    if hasattr(inputs, "columns") and hasattr(inputs, "shape"):
+        raise DataError("a table has several columns: give the one that holds the paths.")
     if inputs is None or isinstance(inputs, dict) or not isinstance(inputs, Iterable):
         raise DataError(
             "give a picture to predict or a list of them: paths, bytes, Pillow images or uint8 "
@@ -76,35 +125,56 @@ def _items(inputs: Any) -> Iterable[Any]:
     return inputs
 
 
+def _some(made: Requests) -> Requests:
+    if not made.entries:
+        raise DataError("no file named: give at least one image or folder.")
+    return made
+
+
 @dataclass
 class _Gathered:
-    examples: dict[str, Example] = field(default_factory=dict)
-    skipped: dict[str, Skipped] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
+    """What was asked for so far, `first` entries after the first of all."""
+
+    first: int = 0
+    entries: list[Entry] = field(default_factory=list)
     ignored: int = 0
     empty: str = ""
     folders: int = 0
     roots: list[str] = field(default_factory=list)
+    known: dict[Path, Example] = field(default_factory=dict)
 
     def add(self, item: Any, number: int) -> None:
         name = f"input {number}"
-        if isinstance(item, str | os.PathLike):
+        if isinstance(item, Example):
+            self.roots.append(item.id)
+            self.entries.append(item)
+        elif isinstance(item, str | os.PathLike):
             self._path(item, name)
-            return
-        if isinstance(item, tuple):
+        elif isinstance(item, tuple):
             raise DataError(
                 f"{name} is a tuple of {len(item)}: to predict give the picture alone, without its "
                 "label."
             )
-        sources = in_memory(item, name)
+        else:
+            self.roots.append(name)
+            self._memory(item, name)
+
+    def _memory(self, item: Any, name: str) -> None:
+        try:
+            sources = in_memory(item, name)
+        except BadFile as problem:
+            self.entries.append(Skipped(self._next(), str(problem)))
+            return
         if sources is None:
             raise DataError(
                 f"{name} must be a path, bytes, a Pillow image or a uint8 array, not "
                 f"{type(item).__name__}."
             )
-        self.roots.append(name)
         for source in sources:
-            self._example(Example(f"input {len(self.order)}", source))
+            self.entries.append(Example(self._next(), source))
+
+    def _next(self) -> str:
+        return f"input {self.first + len(self.entries)}"
 
     def _path(self, item: Any, name: str) -> None:
         if not os.fspath(item):
@@ -116,9 +186,9 @@ class _Gathered:
             self.folders += 1
             self._folder(path, shown)
         elif reason := unusable(path):
-            self._skip(Skipped(shown, reason))
+            self.entries.append(Skipped(shown, reason))
         else:
-            self._example(Example(shown, path))
+            self.entries.append(self._file(shown, path))
 
     def _folder(self, path: Path, shown: str) -> None:
         try:
@@ -126,31 +196,26 @@ class _Gathered:
         except OSError as problem:
             below, reason = Found(), f"cannot be listed: {problem.strerror or problem}"
         self.ignored += below.ignored
-        for parts, file in sorted(below.files):
-            # By the name that was found, which may be a link to the file that is read.
-            self._example(Example(readable(path.joinpath(*parts).as_posix()), file))
-        for skip in below.skipped:
-            self._skip(Skipped(f"{shown}/{skip.file}", skip.reason))
+        # By the name that was found, which may be a link to the file that is read.
+        named = [(path.joinpath(*parts), file) for parts, file in sorted(below.files)]
+        self.entries += [self._file(readable(name.as_posix()), file) for name, file in named]
+        for skip in sorted(below.skipped, key=lambda skip: skip.file):
+            self.entries.append(Skipped(f"{shown}/{skip.file}", skip.reason))
         if reason or not below.files:
-            self._skip(Skipped(shown, reason or "no image in it"))
+            self.entries.append(Skipped(shown, reason or "no image in it"))
             self.empty = self.empty or f"'{shown}' ({reason or instead(below)})"
 
-    def _example(self, example: Example) -> None:
-        self.examples.setdefault(example.id, example)
-        self.order.append(example.id)
-
-    def _skip(self, skip: Skipped) -> None:
-        self.skipped.setdefault(skip.file, skip)
-        self.order.append(skip.file)
+    def _file(self, shown: str, path: Path) -> Example:
+        """Of one path always the same, so that it is read once."""
+        made = self.known.setdefault(path, Example(shown, path))
+        return made if made.id == shown else Example(shown, path)
 
     def finish(self) -> Requests:
-        if not self.roots:
-            raise DataError("no file named: give at least one image or folder.")
-        if not self.examples and self.empty and self.folders == len(self.roots):
+        readable_ones = any(isinstance(entry, Example) for entry in self.entries)
+        if not readable_ones and self.empty and self.folders == len(self.roots):
             raise DataError(
                 f"no image to predict in {self.empty}; name image files or folders of them."
             )
         several = f"{len(self.roots)} files and folders"
         root = self.roots[0] if len(self.roots) == 1 else several
-        examples, skipped = list(self.examples.values()), list(self.skipped.values())
-        return Requests(finish(root, examples, skipped, self.ignored), tuple(self.order))
+        return _some(Requests(tuple(self.entries), root, self.ignored))

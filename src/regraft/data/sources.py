@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from regraft.errors import DataError
 
 #: Modality -> (finds labelled examples, finds bare ones).
 SOURCES: dict[str, tuple[str, str]] = {
-    "image": ("regraft.data.listing:images", "regraft.data.requests:requests"),
+    "image": ("regraft.data.listing:images", "regraft.data.requests:batches"),
 }
 
 
@@ -72,19 +73,25 @@ def to_test(
 
 def bare(paths: Any, modality: str) -> Dataset:
     """Examples of `modality` without labels; a `Dataset` as it is."""
-    return requested(paths, modality).data
+    if isinstance(paths, Dataset):
+        return paths
+    made = list(requested(paths, modality))
+    return replace(made[0], entries=tuple(one for some in made for one in some.entries)).data
 
 
-def requested(inputs: Any, modality: str) -> Requests:
-    """Examples of `modality` to predict, and the order in which they were asked for.
+def requested(inputs: Any, modality: str) -> Iterator[Requests]:
+    """Examples of `modality` to predict, in the order in which they were asked for.
+
+    Of an iterator some at a time, and the next when these are done with.
 
     Raises:
         DataError: what is given is nothing to predict.
     """
     if isinstance(inputs, Dataset):
-        return Requests.of(inputs)
+        yield Requests.of(inputs)
+        return
     made = _finder(modality, 1)(inputs)
-    return Requests.of(made) if isinstance(made, Dataset) else made
+    yield from [Requests.of(made)] if isinstance(made, Dataset) else made
 
 
 def _finder(modality: str, which: int) -> Callable[..., Any]:
