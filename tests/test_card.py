@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from regraft.bundle import CONFIG
-from regraft.card import card
+from regraft.card import card, code
 from tests.promises.hostile import TRAINED
 
 
@@ -24,3 +24,11 @@ def test_the_card_says_what_was_trained() -> None:
     assert card(config, metrics) == text
     del config["plan"]
     assert "parameters, before this model was made" in card(config, metrics)
+
+
+def test_names_stand_letter_for_letter_whatever_is_in_them() -> None:
+    assert code("dots") == "`dots`"
+    assert code("a`b") == "`` a`b ``"
+    assert code("``") == "``` `` ```"
+    assert code("[x](javascript:1)\n# h") == "`[x](javascript:1)\\n# h`"
+    assert code("\x1b[2J\u202e") == "`\\x1b[2J\\u202e`"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+from regraft.files import visible
 
 
 def card(config: dict[str, Any], metrics: dict[str, Any]) -> str:
@@ -62,7 +65,7 @@ def _backbone(config: dict[str, Any]) -> list[str]:
     state, whose = ("trained further", "the weights before") if tuned else ("frozen", "the weights")
     revision = f", revision `{backbone['revision']}`." if backbone["revision"] else "."
     lines = [
-        f"- Backbone: `{backbone['name']}` ({backbone['source']}), {state}; licence of "
+        f"- Backbone: {code(backbone['name'])} ({backbone['source']}), {state}; licence of "
         f"{whose}: {licence}."
     ]
     if tuned is None:
@@ -107,7 +110,15 @@ def _scores(metrics: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def code(word: str) -> str:
+    """A name as Markdown shows it letter for letter, whatever is in it."""
+    shown = visible(word)
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence, room = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{room}{shown}{room}{fence}"
+
+
 def _list(words: list[str], most: int = 12) -> str:
-    shown = [f"`{word}`" for word in words[:most]]
+    shown = [code(word) for word in words[:most]]
     more = len(words) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from regraft.terminal import is_quiet, say
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -75,11 +77,6 @@ def left(event: Event) -> str:
     return f"at most {seconds:.0f} s left in this phase"
 
 
-def say(line: str) -> None:
-    """One finding, on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def percent(value: float) -> str:
     """0.9477 as 94.8 %."""
     return f"{100 * value:.1f} %"
@@ -108,7 +105,7 @@ def advance(shown: Bar) -> Progress:
 @contextmanager
 def watching() -> Iterator[tuple[Progress | None, Callable[[Event], None]]]:
     """While the block runs: what to call with (pictures done, in all), and what per epoch."""
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         yield None, lambda event: say(line(event))
         return
     with moving() as both:
@@ -127,7 +124,8 @@ def moving(what: str = "features") -> Iterator[tuple[Progress, Callable[[Event],
 
     def watch(event: Event) -> None:
         curve.add(event)
-        status.plain = f"{line(event)}\ncalibrated validation loss {curve.spark()} {best(curve)}"
+        say(line(event))  # it stays, above the lines that move
+        status.plain = f"calibrated validation loss {curve.spark()} {best(curve)}"
 
     with Live(Group(shown, status), console=console, transient=True):
         yield advance(shown), watch

@@ -17,7 +17,8 @@ from html import escape
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from regraft.errors import OptionError
-from regraft.live import Curve, Event, best, line, moving, say
+from regraft.live import Curve, Event, best, line, moving
+from regraft.terminal import say
 
 P = ParamSpec("P")
 R = TypeVar("R")

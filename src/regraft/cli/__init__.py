@@ -30,8 +30,10 @@ from regraft.cli import (
     remove,
     report,
 )
+from regraft.cli.manual import epilog, with_manual
 from regraft.errors import RegraftError
 from regraft.files import reason
+from regraft.terminal import clean, is_verbose, set_volume
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -42,7 +44,6 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="regraft",
     help="Adapt a pretrained network to your own labelled images, and know how far to trust it.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,7 +65,7 @@ VERBS = (
     doctor,
 )
 for verb in VERBS:
-    app.command(verb.NAME)(verb.command)
+    app.command(verb.NAME, epilog=epilog(verb.NAME))(with_manual(verb.NAME, verb.command))
 app.add_typer(cache.app, name="cache")
 
 
@@ -136,11 +137,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of one command: 0 done, 2 the user's error, 130 and the like interrupted."""
+    set_volume()  # of the command before, where several run in one process
     try:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except RegraftError as problem:
-        return fail(str(problem))
+        return fail(str(problem), problem.__cause__)
     except UsageError as problem:
         said = getattr(problem, "format_message", problem.__str__)()
         if type(problem).__name__ == "NoArgsIsHelpError":  # its message is the help itself
@@ -164,7 +166,11 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
-def fail(sentence: str) -> int:
-    """Say what is wrong on stderr, in one line."""
-    print("error: " + " ".join(sentence.split()), file=sys.stderr)
+def fail(sentence: str, cause: BaseException | None = None) -> int:
+    """Say what is wrong on stderr, in one line; with --verbose also what caused it."""
+    print("error: " + clean(" ".join(sentence.split())), file=sys.stderr)
+    while is_verbose() and cause is not None:
+        told = clean(" ".join(f"{type(cause).__name__}: {cause}".split()))
+        print(f"caused by {told}", file=sys.stderr)
+        cause = cause.__cause__
     return USER_ERROR

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regraft.cli import options
-from regraft.cli.output import print_json, progress_bar, say, show_warnings
+from regraft.cli.output import echo, print_json, progress_bar, say, show_warnings
 from regraft.duration import seconds_of
 
 NAME = "advise"
@@ -93,4 +93,4 @@ def command(
     if json:
         print_json(advice.json())
     else:
-        print("\n".join(advice.lines()))
+        echo("\n".join(advice.lines()))

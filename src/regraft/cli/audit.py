@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regraft.cli import options
-from regraft.cli.output import console, print_json, progress_bar, show_warnings
+from regraft.cli.output import console, echo, print_json, progress_bar, show_warnings
 from regraft.files import visible
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def command(
 
 def show(found: Audit) -> None:
     """The findings for people, on stdout."""
-    print(
+    echo(
         f"seen        {found.seen} files: {found.used} images to use, {len(found.skipped)} left "
         f"out, {found.ignored} ignored"
     )
@@ -63,7 +63,7 @@ def show(found: Audit) -> None:
     _listed("one picture several times", [x.line() for x in found.duplicates])
     _listed("note", list(found.notes))
     if not (found.skipped or found.leaks or found.conflicts or found.duplicates or found.notes):
-        print("no problems found")
+        echo("no problems found")
 
 
 def _show_classes(classes: dict[str, dict[str, int]]) -> None:
@@ -79,16 +79,16 @@ def _show_classes(classes: dict[str, dict[str, int]]) -> None:
         table.add_column(title, justify="right")
     for name, counts in list(classes.items())[:MOST_CLASSES]:
         table.add_row(Text(visible(name)), *(str(counts[part]) for part in parts))
-    print()
+    echo()
     console().print(table)
     if len(classes) > MOST_CLASSES:
-        print(f"and {len(classes) - MOST_CLASSES} more classes")
+        echo(f"and {len(classes) - MOST_CLASSES} more classes")
 
 
 def _listed(title: str, lines: Sequence[Any]) -> None:
     if lines:
-        print(f"\n{title} ({len(lines)})")
+        echo(f"\n{title} ({len(lines)})")
         for line in lines[:MOST_LINES]:
-            print(f"  {line}")
+            echo(f"  {line}")
         if len(lines) > MOST_LINES:
-            print(f"  and {len(lines) - MOST_LINES} more; --json lists all")
+            echo(f"  and {len(lines) - MOST_LINES} more; --json lists all")

@@ -9,7 +9,7 @@ import typer
 
 from regraft import sizes
 from regraft.cli import options
-from regraft.cli.output import print_json
+from regraft.cli.output import echo, print_json
 from regraft.errors import OptionError
 
 app = typer.Typer(help="Show, clear or verify the cache.", invoke_without_command=True)
@@ -26,12 +26,12 @@ def status(context: typer.Context, json: options.Json = False) -> None:
     if json:
         print_json(report)
         return
-    print(
+    echo(
         f"{report['folder']}: {sizes.told(report['bytes'])} of at most "
         f"{sizes.told(report['limit_bytes'])} of activations"
     )
     for kind, held in report["kinds"].items():
-        print(f"  {kind:12} {held['entries']:6} files  {sizes.told(held['bytes'])}")
+        echo(f"  {kind:12} {held['entries']:6} files  {sizes.told(held['bytes'])}")
 
 
 @app.command()
@@ -54,7 +54,7 @@ def clear(
     if json:
         print_json({"removed": files, "bytes": freed})
     else:
-        print(f"removed {files} files, {sizes.told(freed)}")
+        echo(f"removed {files} files, {sizes.told(freed)}")
 
 
 @app.command()
@@ -67,7 +67,7 @@ def verify(json: options.Json = False) -> None:
     if json:
         print_json({"damaged": damaged})
     else:
-        print("\n".join(f"damaged: {path}" for path in damaged) or "every entry is sound")
+        echo("\n".join(f"damaged: {path}" for path in damaged) or "every entry is sound")
     if damaged:
         raise OptionError(
             f"{len(damaged)} cache entries are damaged; the next run computes them again."

@@ -5,49 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from regraft import sizes
-from regraft.cli.output import percent
+from regraft.cli.output import echo, percent
 from regraft.files import visible
 
 
 def show(report: dict[str, Any]) -> None:
     """The last change of a run for people, on stdout."""
     change = report["changes"][-1]
-    print(_did(change))
+    echo(_did(change))
     if change["rows"] == change["test"] == 0:
         return
     for key, told in (("classes_added", "new classes"), ("classes_removed", "classes gone")):
         if change[key]:
-            print(f"{told:11} {', '.join(map(visible, change[key]))}")
-    print(f"trained on  {report['train']['n']} images of {len(report['classes'])} classes")
+            echo(f"{told:11} {', '.join(map(visible, change[key]))}")
+    echo(f"trained on  {report['train']['n']} images of {len(report['classes'])} classes")
     validation, test = report["validation"], report["test"]
     if validation and validation["n"]:
-        print(
+        echo(
             f"validation  {percent(validation['accuracy'])} ({validation['kind']}, "
             f"{validation['n']} images)"
         )
     else:
-        print("validation  not measured")
+        echo("validation  not measured")
     if test and test["n"]:
         low, high = test["accuracy_ci95"]
-        print(
+        echo(
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}"
         )
     if change["rows"]:
-        print(
+        echo(
             "exact       the weights equal a fit on these rows at the same settings; calibration "
             + ("made again" if change["recalibrated"] else "not made again")
         )
     for note in change["notes"]:
-        print(f"note        {note}")
+        echo(f"note        {note}")
     if "proof" in change:
         proof = change["proof"]
-        print(
+        echo(
             f"no trace    {proof['files_searched']} files, {sizes.told(proof['bytes_searched'])} "
             f"searched for {proof['patterns']} digests, names and rows: {proof['found']} found"
         )
-    print(f"cost        {change['seconds']:.1f} s")
-    print(f"bundle      {report['bundle']}")
+    echo(f"cost        {change['seconds']:.1f} s")
+    echo(f"bundle      {report['bundle']}")
 
 
 def _did(change: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from regraft.live import watching
 NAME = "compare"
 FILE = "comparison.json"
 #: What may be given beside finished runs.
-BESIDE = ("data", "settings", "out", "json")
+BESIDE = ("data", "settings", "out", "json", "quiet", "verbose")
 
 
 @made.with_settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from regraft import sizes
 from regraft.cli.output import percent
 from regraft.duration import told
+from regraft.terminal import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     _table(console, COSTS, [_costs(arm) for arm in _done(found)])
     console.print()
     for line in _lines(found):
-        console.print(line, markup=False, highlight=False)
+        console.print(clean(line), markup=False, highlight=False)
 
 
 SCORES = ("plan", "accuracy", "95 % interval", "behind the best", "p", "gap")
@@ -30,13 +31,14 @@ COSTS = ("plan", "seconds", "memory", "trained", "on disk", "changed", "log-loss
 
 def _table(console: Console, titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     table.add_column(titles[0], overflow="fold")
     for title in titles[1:]:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(clean(cell)) for cell in row))
     console.print(table)
 
 

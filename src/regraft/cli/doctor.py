@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from regraft.cli import options
-from regraft.cli.output import console, print_json
+from regraft.cli.output import console, echo, print_json
 
 NAME = "doctor"
 
@@ -31,11 +31,11 @@ def show(report: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = console()
-    print(
+    echo(
         f"cache       {report['cache']['folder']}"
         + ("" if report["cache"]["writable"] else " (cannot be written)")
     )
-    print(f"machine     {report['machine']}, {report['threads']} threads")
+    echo(f"machine     {report['machine']}, {report['threads']} threads")
     table = Table("package", "version")
     for name, version in report["packages"].items():
         table.add_row(name, version or "not installed")

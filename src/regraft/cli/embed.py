@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from regraft.cli import options
-from regraft.cli.output import print_json, progress_bar, show_warnings
+from regraft.cli.output import echo, print_json, progress_bar, show_warnings
 
 NAME = "embed"
 
@@ -48,7 +48,7 @@ def command(
     if json:
         print_json(report)
     else:
-        print(
+        echo(
             f"{report['rows']} rows of {report['width']} features at {report['at']} in "
             f"{report['out']}; {len(report['skipped'])} left out"
         )

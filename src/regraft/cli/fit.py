@@ -11,7 +11,7 @@ import typer
 from regraft import plans, sizes
 from regraft.cli import flags as made
 from regraft.cli import options
-from regraft.cli.output import percent, print_json, say, show_warnings
+from regraft.cli.output import echo, percent, print_json, say, show_warnings
 from regraft.cli.unfinished import beside, command_digest, next_folder, sweep, unfinished
 from regraft.duration import seconds_of, told
 from regraft.errors import OptionError
@@ -25,7 +25,10 @@ NAME = "fit"
 PLANS = ", ".join(plans.PLANS)
 RECIPE = settings_of(plans.Recipe)
 #: Options that may stand beside a run.toml: they do not decide the result.
-BESIDE = ("data", "settings", "out", "standalone", "json", "log", "finish", *made.settings())
+BESIDE = (
+    "data", "settings", "out", "standalone", "json", "quiet", "verbose", "log", "finish",
+    *made.settings(),
+)  # fmt: skip
 #: Settings of a run.toml whose empty text stands for none.
 OPTIONAL = ("test", "weights", "revision", "size", "digest", "group", "folds")
 
@@ -217,7 +220,8 @@ def run(
             return fitted(unfinished=left, finish=finish)
         except KeyboardInterrupt:
             if (left / started.FILE).exists():
-                say("kept: the same command goes on; with --finish it takes the best so far")
+                kept = "kept: the same command goes on; with --finish it takes the best so far"
+                say(kept, always=True)
             raise
 
 
@@ -330,9 +334,9 @@ def show(report: dict[str, Any]) -> None:
     test, validation, cache = report["test"], report["validation"], report["cache"]
     seconds, skipped = report["seconds"], report["audit"]["skipped"]
     shape = report["geometry"]["name"]
-    print(f"backbone    {report['backbone']}, read at {report['at']}" + (shape and f", {shape}"))
-    print(f"head        {report['head']}")
-    print(
+    echo(f"backbone    {report['backbone']}, read at {report['at']}" + (shape and f", {shape}"))
+    echo(f"head        {report['head']}")
+    echo(
         f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
         + (f"; {len(skipped)} left out" if skipped else "")
     )
@@ -340,17 +344,17 @@ def show(report: dict[str, Any]) -> None:
         told = f"{percent(validation['accuracy'])} ({validation['kind']}, {validation['n']} images)"
     else:
         told = "not possible: no class has two training images that are apart"
-    print(f"validation  {told}")
+    echo(f"validation  {told}")
     if crossed := report.get("cross_validation"):
         low, high = crossed["accuracy_ci95"]
-        print(
+        echo(
             f"folds       {percent(crossed['accuracy'])} of {crossed['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}; {crossed['k']} folds x {crossed['repeats']}, "
             f"which differ by {percent(crossed['accuracy_sd'])} (one standard deviation)"
         )
     if test:
         low, high = test["accuracy_ci95"]
-        print(
+        echo(
             f"test        {percent(test['accuracy'])} of {test['n']} images, 95 % interval "
             f"{percent(low)} to {percent(high)}; {report['test_part']}"
             + (
@@ -360,17 +364,15 @@ def show(report: dict[str, Any]) -> None:
             )
         )
     elif not crossed:
-        print("test        not possible: no image is left that may be scored")
+        echo("test        not possible: no image is left that may be scored")
     laps = ", ".join(f"{k} {v:.1f}" for k, v in seconds.items() if k != "total")
     rate = f"{report['images_per_second']:.0f} images/s"
     memory = sizes.told(report["peak_memory_bytes"])
-    print(
-        f"cost        {seconds['total']:.1f} s ({laps}), {rate}, cache {cache['state']}, {memory}"
-    )
+    echo(f"cost        {seconds['total']:.1f} s ({laps}), {rate}, cache {cache['state']}, {memory}")
     if forecast := report.get("forecast"):
-        print(f"forecast    {_came_true(forecast)}")
-    print(f"bundle      {report['bundle']}")
-    print(f"report      {report['run']}/report.html")
+        echo(f"forecast    {_came_true(forecast)}")
+    echo(f"bundle      {report['bundle']}")
+    echo(f"report      {report['run']}/report.html")
 
 
 #: A forecast of accuracy that is wider says nothing.

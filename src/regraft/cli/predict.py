@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regraft.cli import options
-from regraft.cli.output import percent, print_json, progress_bar, show_warnings
+from regraft.cli.output import echo, percent, print_json, progress_bar, show_warnings
 from regraft.errors import DataError, OptionError
 from regraft.files import visible
 
@@ -53,7 +53,7 @@ def command(
         )
     else:
         for one in found:
-            print(line(one, top))
+            echo(line(one, top))
     sys.stdout.flush()
     if all(one.error for one in found):
         first = f"{visible(found[0].file)}: {found[0].error}"

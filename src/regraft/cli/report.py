@@ -9,7 +9,7 @@ import typer
 
 from regraft import sizes
 from regraft.cli import options
-from regraft.cli.output import print_json, progress_bar, show_warnings
+from regraft.cli.output import echo, print_json, progress_bar, show_warnings
 
 NAME = "report"
 
@@ -50,7 +50,7 @@ def command(
 
 def show(made: dict[str, Any]) -> None:
     """Where the page is and what is in it, on stdout."""
-    print(f"report      {made['page']} ({sizes.told(made['bytes'])})")
-    print(f"sections    {', '.join(made['sections'])}")
+    echo(f"report      {made['page']} ({sizes.told(made['bytes'])})")
+    echo(f"sections    {', '.join(made['sections'])}")
     for line in made["missing"]:
-        print(f"left out    {line}")
+        echo(f"left out    {line}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regraft.cli.output import console, percent
+from regraft.cli.output import console, echo, percent
 from regraft.files import visible
 
 if TYPE_CHECKING:
@@ -19,22 +19,22 @@ MOST_LETTERS = 24  # of a class's name in a table
 
 def show(scores: dict[str, Any]) -> None:
     """Scores for people, on stdout."""
-    print(f"accuracy    {percent(scores['accuracy'])} of {scores['n']} images{_ends(scores)}")
+    echo(f"accuracy    {percent(scores['accuracy'])} of {scores['n']} images{_ends(scores)}")
     balanced = scores["balanced_accuracy"]
     if balanced is not None:
-        print(f"balanced    {percent(balanced)}{_ends(scores, 'balanced_accuracy')}")
+        echo(f"balanced    {percent(balanced)}{_ends(scores, 'balanced_accuracy')}")
     if scores["log_loss"] is not None:
-        print(f"log-loss    {scores['log_loss']:.3f}")
+        echo(f"log-loss    {scores['log_loss']:.3f}")
     out = console()
-    print()
+    echo()
     _classes(scores["per_class"], out)
-    print()
+    echo()
     _confusion(scores, out)
     if scores["unknown"]:
         told = ", ".join(f"{visible(name)} ({n})" for name, n in scores["unknown"].items())
-        print(f"not scored, of classes that the model does not know: {told}")
+        echo(f"not scored, of classes that the model does not know: {told}")
     for file in scores["skipped"]:
-        print(f"left out {visible(file['file'])}: {file['reason']}")
+        echo(f"left out {visible(file['file'])}: {file['reason']}")
 
 
 def _ends(scores: dict[str, Any], name: str = "accuracy") -> str:
@@ -64,7 +64,7 @@ def _classes(rows: list[dict[str, Any]], out: Console) -> None:
     if len(rows) > MOST_CLASSES:
         there = [row for row in rows if row["recall"] is not None]
         shown = sorted(there, key=lambda row: row["recall"])[:MOST_CLASSES]
-        print(f"the {len(shown)} classes of lowest recall, of {len(rows)}; --json has all")
+        echo(f"the {len(shown)} classes of lowest recall, of {len(rows)}; --json has all")
     for row in shown:
         ends = row["recall_ci95"]
         table.add_row(
@@ -98,7 +98,7 @@ def _matrix(counts: list[list[int]], names: list[str], out: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    print("confusion matrix (a row for each true class, a column for each predicted class)")
+    echo("confusion matrix (a row for each true class, a column for each predicted class)")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     for name in names:
@@ -114,12 +114,12 @@ def _pairs(counts: list[list[int]], labels: list[str], out: Console) -> None:
 
     every = [(n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j]
     if not every:
-        print("no class was confused with another")
+        echo("no class was confused with another")
         return
     every.sort(key=lambda pair: (-pair[0], pair[1:]))
     top = every[:MOST_PAIRS]
     more = f" (the {len(top)} most frequent of {len(every)} pairs)" if len(every) > len(top) else ""
-    print(f"top confusions{more}")
+    echo(f"top confusions{more}")
     table = Table(box=None, pad_edge=False)
     for title in ("true class", "predicted class"):
         table.add_column(title, no_wrap=True)
