@@ -68,6 +68,7 @@ def test_a_little_more_exposure_is_a_little_brighter(peaks: tuple[int, int]) -> 
 def test_floats_likewise() -> None:
     assert abs(mean(tiff(grey(1.0))) - mean(tiff(grey(1.0001)))) < 1
     assert abs(mean(tiff(grey(1.0))) - mean(tiff(grey(255.0)))) < 1
+    assert mean(tiff(grey(1.2))) >= mean(tiff(grey(1.0)))  # over-exposed is not black
 
 
 def test_one_hot_pixel_changes_nothing() -> None:
@@ -101,7 +102,9 @@ def test_what_holds_a_value() -> None:
     assert [white_for(v, False) for v in (0, 255, 260, 261, 4176, 70000)] == [
         255, 255, 255, 1023, 4095, 0
     ]  # fmt: skip
-    assert [white_for(v, True) for v in (0.5, 1.0, 1.02, 1.03, 300)] == [1, 1, 1, 255, 1023]
+    assert [white_for(v, True) for v in (0.5, 1.0, 1.03, 8.0, 9.0, 300)] == [
+        1, 1, 1, 1, 255, 1023
+    ]  # fmt: skip
     assert bright(np.arange(100)) == 99  # too few for a thousandth
 
 
