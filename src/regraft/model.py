@@ -332,7 +332,7 @@ def _run_of(folder: Path) -> Path | None:
     """
     if (folder / "bundle").is_dir() and not (folder / bundle.CONFIG).exists():
         return folder
-    place = folder.resolve()
+    place = folder.absolute()
     run = place.parent
     own = place.name == "bundle" and (run / ledger.FILE).is_file()
     return run if own and (run / "report.json").is_file() else None
