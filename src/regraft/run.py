@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,9 @@ class Run:
             OptionError: the folder exists.
         """
         where = Path(folder)
-        report = self.report | {"run": str(where), "bundle": str(where / "bundle")}
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        place = {"run": str(where), "bundle": str(where / "bundle"), "date": date}
+        report = self.report | place
         held = Contents(
             self.model,
             report,

@@ -214,7 +214,7 @@ def test_an_overlay_is_a_small_picture_in_the_colours_of_the_scale() -> None:
     for data in (thumbnail(row), overlay(row, heat)):
         with Image.open(io.BytesIO(data)) as made:
             assert made.format == "JPEG"
-            assert max(made.size) <= 160
+            assert max(made.size) <= 224
             pixels = np.asarray(made.convert("RGB")).astype(int)
         assert len(data) < 12_000
     left, right = pixels[:, 5].mean(axis=0), pixels[:, -5].mean(axis=0)

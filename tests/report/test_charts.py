@@ -20,7 +20,7 @@ def test_pairs_that_are_mixed_up_most_come_first() -> None:
     made = scores.confusion({"confusion": counts.tolist()}, ["a", "b", "c"])
     assert made is not None
     assert made.said == (
-        "Most often mixed up: 'c' taken for 'a', 3 of 4 pictures; 7 of 22 pictures are wrong."
+        "Most often confused: 'c' predicted as 'a', 3 of 4 pictures; 7 of 22 pictures are wrong."
     )
     assert made.rows[0] == ("a", 5, 2, 0)
 
@@ -183,7 +183,7 @@ def test_depths_come_from_the_advice_or_from_what_was_tried() -> None:
     ]  # fmt: skip
     low, high = points[0]["ci95"]
     assert low < 0.7 < high
-    assert how == "A ridge head on each stage's output, leave-one-out, 40 pictures."
+    assert how == "A ridge-regression head on each stage's output, leave-one-out, 40 pictures."
 
 
 def test_a_learning_curve_tells_measured_from_expected() -> None:

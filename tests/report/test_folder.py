@@ -143,7 +143,7 @@ def test_a_comparison_gets_its_page(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text(json.dumps(comparison()))
     told = write(tmp_path)
     text = Reader((tmp_path / "report.html").read_bytes()).text
-    assert "Not surely worse: probe." in text
+    assert "Not significantly different from the best: probe." in text
     assert told["sections"] == ["accuracy", "cost", "arms", "overfitting", "left", "notes"]
 
 

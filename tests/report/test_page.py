@@ -7,15 +7,18 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from regraft.report import comparison_html
+from regraft.report.figures import distinct
 from regraft.report.material import Material
 from regraft.report.page import of_run
 from regraft.report.sections import SECTIONS
 from regraft.report.sections.result import headline
 from tests.report.made import AUDIT, CURVE, comparison, material
 
+SECTION = {key: make for key, _, make in SECTIONS}
 HOSTILE = ["<script>alert(1)</script>", '" onload="x', "a & b $x$", "'); DROP", "日本\u202e語"]
 
 
@@ -107,7 +110,7 @@ def test_every_picture_has_words_and_numbers_and_every_id_is_unique(page: bytes)
     assert all(len(str(one["aria-label"])) > 20 for one in drawn)
     assert all(one["alt"] for one in made.of("img"))
     for figure in re.findall(rb"<figure.*?</figure>", page, re.S):
-        assert b"<details><summary>" in figure
+        assert re.search(rb'<details( open="")?><summary>', figure)
         assert b"<table>" in figure
     ids = Counter(one["id"] for _, one in made.tags if "id" in one)
     assert not [name for name, count in ids.items() if count > 1]
@@ -116,7 +119,7 @@ def test_every_picture_has_words_and_numbers_and_every_id_is_unique(page: bytes)
 
 def test_text_in_pictures_stays_text(whole: bytes) -> None:
     shown = " ".join(re.findall(r"<text.*?</text>", whole.decode(), re.S))
-    for word in ("class 001", "recall", "the model says", "probability of the answer", "epoch"):
+    for word in ("class 001", "recall", "predicted class", "probability of the answer", "epoch"):
         assert word in shown
 
 
@@ -150,7 +153,8 @@ def test_any_number_of_classes(classes: int) -> None:
     assert named == min(classes, 40)
     if classes == 150:
         assert "110 more" in told.text
-        assert "mixed up most" in told.text
+        assert "Top confusions" in told.text
+        assert "Not every class is named" in told.text or "4th class is named" in told.text
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -203,7 +207,7 @@ def test_a_training_that_diverged_is_drawn() -> None:
     training = {"plan": "finetune", "curve": broken, "stopped": "The loss was no number."}
     made = material(training=training)
     assert "The loss was no number." in said("plan", made)
-    assert "The last losses are no numbers." in said("overfitting", made)
+    assert "The last losses are not finite." in said("overfitting", made)
 
 
 def test_the_plan_and_the_advice_are_in_words() -> None:
@@ -249,7 +253,7 @@ def test_a_changed_run_is_not_said_to_repeat() -> None:
 def test_a_comparison_names_the_best_and_who_is_not_worse() -> None:
     page = Reader(comparison_html(comparison()))
     assert "90.0\xa0%" in page.text
-    assert "Not surely worse: probe. probe is the cheapest of them (1.5 s)." in page.text
+    assert "different from the best: probe. probe is the cheapest of them (1.5 s)." in page.text
     assert "mine: There is no such stage." in page.text
     assert "full: the budget left out seeds 0, 1" in page.text
     assert "There are few test pictures." in page.text
@@ -263,3 +267,42 @@ def test_a_comparison_with_little_known() -> None:
     assert "50.0\xa0%" in page.text
     none = Reader(comparison_html({"data": "x", "arms": [{"plan": "a", "error": "No."}]}))
     assert "No plan could be run." in none.text
+
+
+def test_many_classes_have_a_heat_map_and_the_top_confusions_beside_it() -> None:
+    made = material(classes=30, count=120, training=None, advice=None)
+    page = str(SECTION["confusion"](made))
+    counts = np.array(made.report["test"]["confusion"])
+    squares = re.findall(r'<path d="([^"]*)"[^>]*fill: var\(--(accent|bad)', page)
+    assert {colour for _, colour in squares} == {"accent", "bad"}
+    drawn = sum(path.count("M") for path, _ in squares)
+    assert drawn == np.count_nonzero(counts)
+    rows = re.findall(r'<th scope="row">(class \d+)</th><td>(class \d+)</td><td>(\d+)', page)
+    assert len(rows) == np.count_nonzero(counts - np.diag(np.diagonal(counts)))
+    assert int(rows[0][2]) == (counts - np.diag(np.diagonal(counts))).max()
+    assert '<details open=""><summary>Top confusions' in page
+    few = str(SECTION["confusion"](material(classes=5, count=60)))
+    assert "<caption>Top confusions</caption>" in few
+
+
+def test_names_that_differ_in_the_middle_are_told_apart() -> None:
+    names = [f"a species with the number {n:02} of many kinds" for n in range(20)]
+    made = distinct(names, 18)
+    assert len(set(made)) == 20
+    assert made[3] == "…03…"
+    assert distinct(["ant", "bee"]) == ["ant", "bee"]
+
+
+def test_it_says_when_it_was_made_and_folds_the_settings() -> None:
+    page = of_run(material(date="2026-11-27T19:54:49+00:00")).data.decode()
+    assert '<time datetime="2026-11-27T19:54:49+00:00">2026-11-27 19:54 UTC</time>' in page
+    assert "<time" not in of_run(material()).data.decode()
+    assert "<details><summary>run.toml</summary><pre>" in page
+
+
+def test_more_top_losses_are_folded_and_every_picture_can_be_enlarged() -> None:
+    made = material()
+    page = str(SECTION["examples"](replace(made, hard=made.hard * 20)))
+    assert "<summary>12 more</summary>" in page
+    assert page.count("<img") == page.count('<span class="zoom" tabindex="0"><img') == 2 * 21
+    assert ".zoom:focus img" in of_run(made).data.decode()

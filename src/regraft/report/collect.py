@@ -18,8 +18,8 @@ from regraft.pipeline import tap_name
 from regraft.report.material import Material, Rows, Shown
 from regraft.training import Answers
 
-#: Pictures of either kind.
-MOST_SHOWN = 8
+#: Wrong pictures, and those that could hardly be decided.
+MOST_WRONG, MOST_CLOSE = 24, 8
 
 GONE = "The pictures are no longer where they were, or are others by now, so none are shown here."
 
@@ -93,14 +93,14 @@ def gather(
     )
 
 
-def hardest(rows: Rows, most: int = MOST_SHOWN) -> list[int]:
+def hardest(rows: Rows, most: int = MOST_WRONG) -> list[int]:
     """The wrong rows that the model was surest of, surest first."""
     wrong = np.flatnonzero(rows.truth != rows.answer)
     sure = rows.probabilities[wrong].max(axis=1)
     return [int(row) for row in wrong[np.argsort(-sure, kind="stable")][:most]]
 
 
-def undecided(rows: Rows, but: Container[int] = (), most: int = MOST_SHOWN) -> list[int]:
+def undecided(rows: Rows, but: Container[int] = (), most: int = MOST_CLOSE) -> list[int]:
     """The rows whose two best answers are nearest, nearest first, without those in `but`."""
     if rows.probabilities.shape[1] < 2:
         return []

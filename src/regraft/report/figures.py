@@ -22,6 +22,7 @@ class Chart:
         head, rows: its numbers as a table.
         note: what helps to read it, below it.
         kind: 'narrow', or 'broad' for one that gains from room.
+        numbers: what the table is called.
     """
 
     key: str
@@ -32,10 +33,11 @@ class Chart:
     rows: Sequence[Sequence[Any]]
     note: str = ""
     kind: str = "narrow"
+    numbers: str = "The numbers"
 
-    def html(self) -> Html:
-        """The figure for a page."""
-        numbers = details("The numbers", table(self.head, self.rows, self.title))
+    def html(self, *, unfolded: bool = False) -> Html:
+        """The figure for a page, its numbers folded or beside it."""
+        numbers = details(self.numbers, table(self.head, self.rows, self.title), shown=unfolded)
         return tag(
             "figure",
             tag("figcaption", self.title),
@@ -48,6 +50,13 @@ class Chart:
             class_=self.kind,
             id=f"figure-{self.key}",
         )  # fmt: skip
+
+
+def below(chart: Chart | None, *words: Any) -> Html | None:
+    """Words, and below them a picture with its numbers beside it; None without a picture."""
+    if chart is None:
+        return None
+    return tag("div", *words, chart.html(unfolded=True), class_="shown")
 
 
 def beside(chart: Chart | None, *words: Any) -> Html | None:
@@ -81,6 +90,24 @@ def short(name: str, most: int = 18) -> str:
         return shown
     end = (most - 1) // 2
     return f"{shown[: most - 1 - end]}…{shown[-end:]}"
+
+
+def distinct(names: Sequence[str], most: int = 18) -> list[str]:
+    """Names that fit beside a picture and, where they can, differ: what all share is left out."""
+    made = [short(name, most) for name in names]
+    if len(set(made)) == len(set(names)):
+        return made
+    start = _shared(names)
+    end = _shared([name[start:][::-1] for name in names])
+    middle = [name[start : len(name) - end] for name in names]
+    return [short(f"{'…' * (start > 0)}{one}{'…' * (end > 0)}", most) for one in middle]
+
+
+def _shared(names: Sequence[str]) -> int:
+    """How many letters all names begin with."""
+    first, last = min(names), max(names)
+    pairs = zip(first, last, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
 
 
 def count(n: int, one: str, many: str = "") -> str:

@@ -72,9 +72,9 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = "")
     return tag("div", made, class_="wide", tabindex="0", role="group", aria_label=caption or None)
 
 
-def details(summary: str, *inside: Any) -> Html:
-    """What is shown on demand, without a script."""
-    return tag("details", tag("summary", summary), *inside)
+def details(summary: str, *inside: Any, shown: bool = False) -> Html:
+    """What is folded away without a script, or unfolded at first."""
+    return tag("details", tag("summary", summary), *inside, open="" if shown else None)
 
 
 def jpeg(data: bytes) -> str:

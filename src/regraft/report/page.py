@@ -42,16 +42,18 @@ def of_run(material: Material) -> Page:
         "explained": sum(one.overlay is not None for one in shown.values()),
         "missing": list(material.missing),
     }
-    return Page(page(f"regraft report: {name}", result.headline(material), there), told)
+    date = str(material.report.get("date") or "")
+    return Page(page(f"regraft report: {name}", result.headline(material), there, date), told)
 
 
-def page(title: str, top: Html, sections: Iterable[tuple[str, str, Html]]) -> bytes:
+def page(title: str, top: Html, sections: Iterable[tuple[str, str, Html]], date: str = "") -> bytes:
     """A whole page.
 
     Args:
         title: of the window, and the small line above everything.
         top: what comes first.
         sections: (key, title, body) of each.
+        date: when it was made, '' where nobody knows.
     """
     there = list(sections)
     links = (tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in there)
@@ -66,11 +68,25 @@ def page(title: str, top: Html, sections: Iterable[tuple[str, str, Html]]) -> by
     )
     body = tag(
         "body",
-        tag("header", tag("h1", title), top, tag("nav", tag("ul", *links), aria_label="Sections")),
+        tag(
+            "header",
+            tag("h1", title),
+            _day(date),
+            top,
+            tag("nav", tag("ul", *links), aria_label="Sections"),
+        ),
         tag("main", *(tag("section", tag("h2", name), b, id=key) for key, name, b in there)),
         tag("footer", f"Made by regraft {__version__}. This file needs no network."),
     )
     return join([Html("<!doctype html>\n"), tag("html", head, body, lang="en")]).encode()
+
+
+def _day(date: str) -> Html | None:
+    """'2026-11-27T19:54:49+00:00' as a line of the header."""
+    if not date:
+        return None
+    told = date[:16].replace("T", " ") + (" UTC" if date.endswith("+00:00") else "")
+    return tag("p", tag("time", told, datetime=date), class_="small")
 
 
 def sheet() -> Html:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 144  # pixels of the longer side: sharp at the size at which a page shows it
+SIDE = 224  # pixels of the longer side: enough to look at, enlarged
+BESIDE = 144  # of an overlay, which is smooth
 QUALITY = 80
 #: The colours of an overlay from little to much: viridis in nine steps, whose lightness rises
 #: evenly, so that it reads in grey and with any kind of colour vision.
@@ -23,7 +24,7 @@ def thumbnail(row: NDArray[np.uint8], side: int = SIDE) -> bytes:
     return _jpeg(_small(row, side))
 
 
-def overlay(row: NDArray[np.uint8], heat: NDArray[Any], side: int = SIDE) -> bytes:
+def overlay(row: NDArray[np.uint8], heat: NDArray[Any], side: int = BESIDE) -> bytes:
     """The same in grey, `heat` (h, w) from 0 to 1 laid over it in the colours of `SCALE`."""
     from PIL import Image
 

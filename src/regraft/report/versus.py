@@ -7,7 +7,7 @@ from typing import Any
 
 from regraft import sizes
 from regraft.report.charts import clouds
-from regraft.report.figures import beside, between, count, number, percent
+from regraft.report.figures import below, between, count, number, percent
 from regraft.report.markup import Html, bullets, details, join, paragraph, table, tag
 from regraft.report.page import Page, page
 
@@ -66,10 +66,10 @@ def _headline(held: Mapping[str, Any], arms: list[Arm]) -> Html:
             if cheap is not best and cheap.get("seconds") is not None
             else ""
         )
-        told = f"Not surely worse: {names}.{also}"
+        told = f"Not significantly different from the best: {names}.{also}"
         said.append(paragraph(told, kind="hint"))
     elif len(arms) > 1:
-        said.append(paragraph("Every other plan is surely worse.", kind="fine"))
+        said.append(paragraph("Every other plan is significantly worse.", kind="fine"))
     return join(said)
 
 
@@ -83,7 +83,7 @@ def _worse(arm: Arm) -> bool:
 
 def _cost(arms: list[Arm]) -> Html | None:
     made = clouds.cost(arms)
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None
 
 
 def _arms(arms: list[Arm]) -> Html | None:
@@ -132,7 +132,7 @@ def _harm(arms: list[Arm]) -> Html | None:
             )
     if not rows:
         return None
-    head = ("plan", "over-fitting gap", "old answers changed", "divergence, nats", "")
+    head = ("plan", "overfitting gap", "old answers changed", "divergence, nats", "")
     return join([
         table(head, rows),
         paragraph(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.report.figures import Chart, between, count, number, percent, short
+from regraft.report.figures import Chart, between, count, distinct, number, percent, short
 from regraft.report.material import Rows
 from regraft.report.style import ACCENT, BAD, INK, MARKERS, SERIES, SOFT, drawing, svg
 
@@ -53,10 +53,11 @@ def feature_map(rows: Rows) -> Chart | None:
             panel.scatter(
                 *places[rest].T, s=10, color=SOFT, alpha=0.45, lw=0, label="other classes"
             )
+        names = distinct(rows.classes, 14)
         for n, label in enumerate(coloured):
             own = [row for row in shown if truth[row] == label]
             panel.scatter(*places[own].T, s=26, color=SERIES[n], marker=MARKERS[n],
-                          alpha=0.8, lw=0, label=short(rows.classes[label], 14))  # fmt: skip
+                          alpha=0.8, lw=0, label=names[label])  # fmt: skip
         missed = [n for n in shown if wrong[n]]
         if missed:
             panel.scatter(*places[missed].T, s=80, facecolors="none", edgecolors=INK, linewidths=1,
@@ -88,7 +89,7 @@ def feature_map(rows: Rows) -> Chart | None:
         "Neighbours look alike to the network. Two directions of many: classes that overlap here "
         f"may still be apart.{left}"
     )
-    return Chart("map", "A map of what the head reads", said, drawn, head, table, note, "broad")
+    return Chart("map", "Embedding map (PCA)", said, drawn, head, table, note, "broad")
 
 
 def _coloured(truth: NDArray[np.int64], wrong: NDArray[np.bool_], classes: int) -> list[int]:

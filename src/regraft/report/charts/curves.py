@@ -63,7 +63,7 @@ def depths(points: Sequence[Point], at: Sequence[str], how: str) -> Chart | None
         for name, one in zip(names, points, strict=True)
     ]
     head = ("stage", "accuracy", "95 % interval", "")
-    return Chart("depths", "What each stage is worth", said, drawn, head, rows, how)
+    return Chart("depths", "Accuracy by stage", said, drawn, head, rows, how)
 
 
 def growth(points: Sequence[Point]) -> Chart | None:
@@ -95,7 +95,7 @@ def growth(points: Sequence[Point]) -> Chart | None:
         panel.set_xscale("log")
         panel.set_xticks([p["rows"] for p in known], [f"{p['rows']:,}" for p in known])
         panel.set_xticks([], minor=True)
-        panel.set(xlabel="pictures to learn from", ylabel="accuracy, %")
+        panel.set(xlabel="training pictures", ylabel="accuracy, %")
         panel.margins(y=0.12)
         first, last = known[0], real[-1] if real else known[-1]
         said = (
@@ -114,7 +114,7 @@ def growth(points: Sequence[Point]) -> Chart | None:
         for p in known
     ]  # fmt: skip
     head = ("pictures", "accuracy", "95 % interval", "")
-    return Chart("growth", "What more pictures bring", said, drawn, head, rows)
+    return Chart("growth", "Learning curve", said, drawn, head, rows)
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,17 @@ def reliability(found: Calibrated) -> Chart:
     with drawing(3.6) as figure:
         panel, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         panel.plot(
-            [0, 100], [0, 100], color=SOFT, linewidth=1, linestyle="--", label="as sure as right"
+            [0, 100],
+            [0, 100],
+            color=SOFT,
+            linewidth=1,
+            linestyle="--",
+            label="calibrated",
         )
         low, high = 100 * np.array(ends).T
         panel.vlines(x, low, high, color=ACCENT, alpha=0.4, linewidth=3)
         panel.plot(x, y, color=ACCENT, marker="o", linewidth=1.2, label="this model")
-        panel.set(ylabel="right, %", ylim=(-3, 103), xlim=(0, 101))
+        panel.set(ylabel="accuracy, %", ylim=(-3, 103), xlim=(0, 101))
         panel.legend(loc="upper left")
         left = [100 * one[0] for one in found.bins]
         width = [100 * (one[1] - one[0]) * 0.9 for one in found.bins]
@@ -196,7 +201,7 @@ def reliability(found: Calibrated) -> Chart:
         for one, end in zip(found.bins, ends, strict=True)
     ]  # fmt: skip
     head = ("probability", "pictures", "on average", "right", "95 % interval")
-    return Chart("calibration", "How sure it is and how often right", said, drawn, head, rows)
+    return Chart("calibration", "Reliability diagram", said, drawn, head, rows)
 
 
 def training(curve: Sequence[Point], before: float | None, onset: int | None) -> Chart | None:

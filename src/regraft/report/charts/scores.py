@@ -1,4 +1,4 @@
-"""Pictures of a test: its accuracy, which classes are taken for which, and each class."""
+"""Pictures of a test: its accuracy, the confusion matrix, and each class."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.report.figures import Chart, between, number, percent, short
+from regraft.report.figures import Chart, between, distinct, number, percent
+from regraft.report.markup import Html, table
 from regraft.report.style import ACCENT, BAD, INK, LINE, PAPER, SOFT, drawing, svg
 
 #: Classes of which the whole confusion matrix can be read.
 MOST_CELLS = 16
-#: Pairs that are shown of a larger one, and classes from either end of a long list.
-MOST_PAIRS, ENDS = 20, 20
+#: Classes that a heat map names one by one, and cells of it that are drawn.
+MOST_NAMED, MOST_DRAWN = 40, 4000
+#: Steps of a heat map's colours.
+STEPS = 5
+#: Pairs that are listed, and classes from either end of a long list.
+MOST_PAIRS, ENDS = 500, 20
+TOP = "Top confusions"
 LINE_HEIGHT = 0.25  # inches of a bar with its label
 
 
@@ -56,16 +62,29 @@ def accuracy(test: dict[str, Any]) -> Chart:
 
 
 def confusion(test: dict[str, Any], classes: list[str]) -> Chart | None:
-    """The confusion matrix, or for many classes the pairs that are mixed up most."""
+    """The confusion matrix; of many classes a heat map, with the top confusions as its numbers."""
     counts = np.asarray(test["confusion"], np.int64)
-    pairs = mixed(counts)
-    rows = [(classes[i], classes[j], n, percent(n / counts[i].sum())) for n, i, j in pairs]
-    head = ("truly", "taken for", "pictures", "of its class")
     if not counts.sum():
         return None
     if len(classes) <= MOST_CELLS:
-        return _matrix(counts, classes, head, rows)
-    return _pairs(counts, classes, pairs, head, rows) if pairs else None
+        return _matrix(counts, classes)
+    return _heat(counts, classes, _pairs(counts, classes))
+
+
+HEAD = ("true class", "predicted class", "pictures", "of its class")
+
+
+def top(test: dict[str, Any], classes: list[str], most: int = 5) -> Html | None:
+    """The pairs of classes that are confused most, as a table; None without any."""
+    rows = _pairs(np.asarray(test["confusion"], np.int64), classes)[:most]
+    return table(HEAD, rows, TOP) if rows else None
+
+
+def _pairs(counts: NDArray[np.int64], classes: list[str]) -> list[tuple[Any, ...]]:
+    return [
+        (classes[i], classes[j], n, percent(n / counts[i].sum()))
+        for n, i, j in mixed(counts)[:MOST_PAIRS]
+    ]
 
 
 def mixed(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -79,21 +98,19 @@ def mixed(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
 def _most(counts: NDArray[np.int64], classes: list[str]) -> str:
     pairs = mixed(counts)
     if not pairs:
-        return "No picture was taken for another class."
+        return "No class was confused with another."
     n, i, j = pairs[0]
     return (
-        f"Most often mixed up: '{classes[i]}' taken for '{classes[j]}', {n} of "
+        f"Most often confused: '{classes[i]}' predicted as '{classes[j]}', {n} of "
         f"{int(counts[i].sum()):,} pictures; {sum(pair[0] for pair in pairs):,} of "
         f"{int(counts.sum()):,} pictures are wrong."
     )
 
 
-def _matrix(
-    counts: NDArray[np.int64], classes: list[str], head: Any, pairs: list[tuple[Any, ...]]
-) -> Chart:
+def _matrix(counts: NDArray[np.int64], classes: list[str]) -> Chart:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     k = len(classes)
-    names = [short(name, 16 if k < 10 else 12) for name in classes]
+    names = distinct(classes, 16 if k < 10 else 12)
     with drawing(1.3 + 0.3 * max(k, 4)) as figure:
         panel: Any = figure.subplots()
         for i, j in np.ndindex(k, k):
@@ -105,7 +122,7 @@ def _matrix(
                 size = 11 if k <= 10 else 8.5
                 where = (j + 0.5, i + 0.5)
                 panel.annotate(str(n), where, ha="center", va="center", color=ink, fontsize=size)
-        panel.set(xlim=(0, k), ylim=(k, 0), xlabel="the model says", ylabel="truly")
+        panel.set(xlim=(0, k), ylim=(k, 0), xlabel="predicted class", ylabel="true class")
         middle = np.arange(k) + 0.5
         slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if k > 2 else {}
         panel.set_xticks(middle, names, color=INK, **slant)
@@ -117,36 +134,64 @@ def _matrix(
         said = _most(counts, classes)
         drawn = svg(figure, said)
     whole = [(classes[i], *map(int, counts[i])) for i in range(k)]
-    note = "Rows are the truth, columns the answer; stronger colour, larger share of the row."
-    return Chart(
-        "confusion", "Which class is taken for which", said, drawn, ("truly ↓ says →", *classes),
-        whole, note,
-    )  # fmt: skip
+    note = "Rows are true classes, columns predicted ones. Stronger colour, larger share."
+    head = ("true ↓ predicted →", *classes)
+    return Chart("confusion", "Confusion matrix", said, drawn, head, whole, note)
 
 
-def _pairs(
-    counts: NDArray[np.int64],
-    classes: list[str],
-    pairs: list[tuple[int, int, int]],
-    head: Any,
-    rows: list[tuple[Any, ...]],
-) -> Chart:
-    top = pairs[:MOST_PAIRS]
-    with drawing(0.5 + LINE_HEIGHT * len(top)) as figure:
+def _heat(counts: NDArray[np.int64], classes: list[str], pairs: list[tuple[Any, ...]]) -> Chart:
+    """Every cell that is not empty as a square; its numbers are the top confusions."""
+    k = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    cells = np.argwhere(counts)
+    strongest = np.argsort(-share[tuple(cells.T)], kind="stable")[:MOST_DRAWN]
+    step = -(-k // MOST_NAMED)
+    with drawing(1.0 + 0.145 * min(k, MOST_NAMED)) as figure:
         panel: Any = figure.subplots()
-        place = np.arange(len(top))
-        panel.barh(place, [n for n, _, _ in top], color=BAD, height=0.62)
-        names = [f"{short(classes[i], 16)} → {short(classes[j], 16)}" for _, i, j in top]
-        panel.set_yticks(place, names)
-        panel.set(ylim=(len(top) - 0.4, -0.6), xlabel="pictures")
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.grid(axis="y", visible=False)
+        _squares(panel, cells[strongest], share)
+        panel.set(xlim=(0, k), ylim=(k, 0), xlabel="predicted class, in the same order",
+                  ylabel="true class")  # fmt: skip
+        named = np.arange(0, k, step)
+        names = distinct(classes, 16)
+        panel.set_yticks(named + 0.5, [names[n] for n in named], fontsize=8.5)
+        panel.set_xticks([])
+        panel.grid(False)
+        panel.spines[:].set(visible=True, color=LINE)
         said = _most(counts, classes)
         drawn = svg(figure, said)
-    left = f" of {len(pairs)}; the others are in the table" if len(pairs) > len(top) else ""
-    note = f"The {len(top)} pairs that are mixed up most{left}."
-    title = "Which classes are taken for which"
-    return Chart("confusion", title, said, drawn, head, rows[:500], note)
+    note = (
+        "Rows are true classes, columns predicted ones; what lies off the diagonal is wrong. "
+        "Stronger colour, larger share of the row."
+    )
+    if step > 1:
+        note += f" Every {step}th class is named." if step > 3 else " Not every class is named."
+    if len(cells) > MOST_DRAWN:
+        note += f" The {MOST_DRAWN:,} strongest of {len(cells):,} cells are drawn."
+    none = [("–", "–", 0, "–")]
+    return Chart("confusion", "Confusion matrix", said, drawn, HEAD, pairs or none, note,
+                 numbers=TOP)  # fmt: skip
+
+
+def _squares(panel: Any, cells: NDArray[np.int64], share: NDArray[Any]) -> None:
+    """Cells in a few strengths: one outline for all of a strength, so that a page stays small."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    level = np.ceil(share[tuple(cells.T)] * STEPS).astype(int)
+    right = cells[:, 0] == cells[:, 1]
+    for n in range(1, STEPS + 1):
+        for mine, colour in ((right, ACCENT), (~right, BAD)):
+            some = cells[mine & (level == n)]
+            if len(some):
+                boxes = [Path.unit_rectangle().transformed(_at(j, i)) for i, j in some]
+                outline = Path.make_compound_path(*boxes)
+                panel.add_patch(PathPatch(outline, color=colour, alpha=0.2 + 0.8 * n / STEPS, lw=0))
+
+
+def _at(x: int, y: int) -> Any:
+    from matplotlib.transforms import Affine2D
+
+    return Affine2D().translate(float(x), float(y))
 
 
 def per_class(test: dict[str, Any]) -> Chart | None:
@@ -174,8 +219,9 @@ def per_class(test: dict[str, Any]) -> Chart | None:
         if cut:
             panel.annotate(f"… {len(order) - len(shown)} more", (2, ENDS - 0.08), color=SOFT,
                            va="center")  # fmt: skip
-        names = [f"{short(one['label'])}  ({one['n']})" for one in shown]
-        panel.set_yticks(place, names)
+        names = distinct([one["label"] for one in shown])
+        told = [f"{name}  ({one['n']})" for name, one in zip(names, shown, strict=True)]
+        panel.set_yticks(place, told)
         panel.set(xlim=(0, 101), ylim=(place[-1] + 0.6, -0.6), xlabel="%")
         panel.grid(axis="y", visible=False)
         figure.legend(handles=keys, loc="outside upper left", ncols=3, handlelength=1.4)
@@ -195,4 +241,4 @@ def per_class(test: dict[str, Any]) -> Chart | None:
         "Recall: how many of a class are found. Precision: how many called so are. In brackets the "
         "pictures that were tested."
     )
-    return Chart("classes", "Each class, the worst first", said, drawn, head, rows, note)
+    return Chart("classes", "Scores per class, lowest recall first", said, drawn, head, rows, note)

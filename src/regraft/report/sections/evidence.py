@@ -7,9 +7,10 @@ from typing import Any
 
 from regraft.evaluate import wilson
 from regraft.report.charts import curves
-from regraft.report.figures import beside
+from regraft.report.figures import below
 from regraft.report.markup import Html, paragraph
 from regraft.report.material import Material
+from regraft.report.sections.plan import head_name
 
 
 def depths(material: Material) -> Html | None:
@@ -18,7 +19,7 @@ def depths(material: Material) -> Html | None:
     at = str(report.get("at", "")).split("+")
     points, how = profile(material)
     made = curves.depths(points, at, how)
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None
 
 
 def profile(material: Material) -> tuple[list[dict[str, Any]], str]:
@@ -43,7 +44,7 @@ def profile(material: Material) -> tuple[list[dict[str, Any]], str]:
          "ci95": wilson(t["accuracy"] * t["n"], t["n"])}
         for t in own
     ]  # fmt: skip
-    how = f"A {head} head on each stage's output, {own[0]['kind']}, {own[0]['n']} pictures."
+    how = f"A {head_name(head)} on each stage's output, {own[0]['kind']}, {own[0]['n']} pictures."
     return points, how
 
 
@@ -55,4 +56,4 @@ def growth(material: Material) -> Html | None:
     if points and doubled.get("accuracy") is not None:
         points.append(doubled | {"rows": 2 * points[-1]["rows"], "extrapolated": True})
     made = curves.growth(points)
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None

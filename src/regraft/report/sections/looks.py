@@ -5,31 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from regraft.report.charts import clouds
-from regraft.report.figures import beside, percent
-from regraft.report.markup import Html, join, jpeg, paragraph, tag
+from regraft.report.figures import below, percent
+from regraft.report.markup import Html, details, join, jpeg, paragraph, tag
 from regraft.report.material import Material, Shown
 from regraft.report.pictures import SCALE
+
+#: Pictures of either kind that are shown at once; the others are folded.
+FIRST = 8
 
 
 def feature_map(material: Material) -> Html | None:
     """The test rows as the head sees them, in two dimensions."""
     made = clouds.feature_map(material.rows) if material.rows else None
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None
 
 
 def examples(material: Material) -> Html | None:
     """The wrong answers that it was surest of, and those that it could hardly decide."""
     lists = [
-        ("Wrong, and sure of it", material.hard,
+        ("Wrong with the highest confidence", material.hard,
          "Look at these first: a wrong label, a picture of two things, or what it never learned."),
-        ("Hardly decided", material.unsure,
-         "Between the two likeliest classes there was little to choose."),
+        ("Least certain", material.unsure,
+         "The two most probable classes are nearly equally probable."),
     ]  # fmt: skip
     said = []
     for title, shown, what in lists:
         if shown:
-            items = (tag("li", *_card(one)) for one in shown)
-            said += [tag("h3", title), paragraph(what), tag("ul", *items, class_="gallery")]
+            said += [tag("h3", title), paragraph(what), _gallery(shown[:FIRST])]
+            if rest := shown[FIRST:]:
+                said.append(details(f"{len(rest)} more", _gallery(rest)))
     if not said:
         lines = [paragraph(line, kind="note") for line in material.missing]
         return join(lines) if lines else None
@@ -40,23 +44,26 @@ def examples(material: Material) -> Html | None:
     return join(said)
 
 
+def _gallery(shown: Sequence[Shown]) -> Html:
+    return tag("ul", *(tag("li", *_card(one)) for one in shown), class_="gallery")
+
+
 def _legend() -> Html:
     bar = tag("span", class_="scale", style=f"background:linear-gradient(90deg,{','.join(SCALE)})")
     return paragraph(
-        "Beside each picture: which places spoke for the answer that was given (Grad-CAM), from "
-        "little", bar, "to much. It shows where the network looked, not that it was right to.",
+        "Click a picture to enlarge it. Beside each: which places spoke for the answer that was "
+        "given (Grad-CAM), from little", bar, "to much. It shows where the network looked, not "
+        "that it was right to.",
         kind="note",
     )  # fmt: skip
 
 
 def _card(one: Shown) -> Sequence[Html]:
     right = one.label == one.answer
-    said = f"truly {one.label}, called {one.answer}"
-    seen = tag("img", src=jpeg(one.picture), alt=f"A picture, {said}", loading="lazy")
-    pictures = [seen]
+    said = f"true class {one.label}, predicted {one.answer}"
+    pictures = [_zoom(one.picture, f"A picture, {said}")]
     if one.overlay:
-        spoke = f"The same picture: what spoke for {one.answer}"
-        pictures.append(tag("img", src=jpeg(one.overlay), alt=spoke, loading="lazy"))
+        pictures.append(_zoom(one.overlay, f"The same picture: what spoke for {one.answer}"))
     name, share = one.next
     truth = f", then {name} {percent(share)}"
     if one.truth is not None and one.label not in (one.answer, name):
@@ -65,5 +72,11 @@ def _card(one: Shown) -> Sequence[Html]:
     return [
         tag("div", *pictures, class_="two" if one.overlay else "one"),
         paragraph(mark, f": {one.answer} {percent(one.sure)}{truth}"),
-        paragraph(f"truly {one.label}, {one.name}", kind="small"),
+        paragraph(f"true class {one.label}, {one.name}", kind="small"),
     ]
+
+
+def _zoom(picture: bytes, said: str) -> Html:
+    """A picture that grows while it has the focus: that is where one clicks or tabs to."""
+    seen = tag("img", src=jpeg(picture), alt=said, loading="lazy")
+    return tag("span", seen, class_="zoom", tabindex="0")

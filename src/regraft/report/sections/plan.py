@@ -23,6 +23,20 @@ def plan(material: Material) -> Html | None:
     return join([*said, *_changes(report)])
 
 
+#: Heads by the field's names.
+HEADS = {
+    "ridge": "ridge-regression head",
+    "logistic": "logistic-regression head",
+    "mlp": "multilayer-perceptron head",
+    "prototypes": "nearest-prototype head",
+}
+
+
+def head_name(head: str) -> str:
+    """A head in words."""
+    return HEADS.get(head, f"'{head}' head")
+
+
 def settings_of(material: Material) -> dict[str, Any]:
     """The settings in `run.toml`; nothing if it is none."""
     try:
@@ -37,7 +51,7 @@ def _frozen(report: dict[str, Any]) -> str:
     at = str(report.get("at", "")).replace("+", "' and '")
     return (
         f"The network {report.get('backbone', '')} looked at every picture once, up to its stage "
-        f"'{at}', and a head of the kind '{report.get('head', '')}' was fitted to what came out"
+        f"'{at}', and a {head_name(str(report.get('head', '')))} was fitted to what came out"
         f"{learned}."
     )
 
@@ -171,11 +185,11 @@ def _similar(likeness: dict[str, Any] | None, said: list[str]) -> list[tuple[Any
     score = likeness.get("score")
     told_ = str(likeness["verdict"]) + (f" ({score:.2f} of 1)" if score is not None else "")
     why = f": {likeness['why']}" if likeness.get("why") and likeness["why"] not in said else ""
-    rows: list[tuple[Any, Any]] = [("likeness to the source", told_ + why)]
+    rows: list[tuple[Any, Any]] = [("similarity to the source data", told_ + why)]
     stages = [one for one in likeness.get("per_stage") or [] if isinstance(one, dict)]
     if stages:
         cells = [(s.get("stage"), _two(s.get("distance")), _two(s.get("score"))) for s in stages]
-        made = table(("stage", "distance", "likeness"), cells, "Likeness, stage by stage")
+        made = table(("stage", "distance", "similarity"), cells, "Similarity, stage by stage")
         rows.append(("stage by stage", tag("details", tag("summary", "The numbers"), made)))
     return rows
 

@@ -42,7 +42,7 @@ def audit(material: Material) -> Html | None:
     said = [paragraph(" ".join(told))]
     clean = not (skipped or leaks or conflicts or duplicates or found.get("notes"))
     if clean:
-        said.append(paragraph("Nothing wrong was found.", kind="fine"))
+        said.append(paragraph("No problems found.", kind="fine"))
     said += [bullets(map(text, found["notes"]))] if found.get("notes") else []
     said += _listed(
         "Left out",
@@ -155,7 +155,7 @@ def again(material: Material) -> Html | None:
         ]  # fmt: skip
     said.append(definitions(facts))
     if material.settings:
-        said += [tag("h3", "run.toml"), tag("pre", tag("code", lines(material.settings)))]
+        said.append(details("run.toml", tag("pre", tag("code", lines(material.settings)))))
     return join(said)
 
 

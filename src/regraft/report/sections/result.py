@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regraft.report.charts import scores
-from regraft.report.figures import beside, between, count, percent
+from regraft.report.figures import below, beside, between, count, percent
 from regraft.report.markup import Html, bullets, join, paragraph, tag, text
 from regraft.report.material import Material
 
@@ -49,7 +49,7 @@ def _tested(report: dict[str, Any], test: dict[str, Any]) -> Html:
     right = round(test["accuracy"] * test["n"])
     told = (
         f"{right:,} of {count(test['n'], 'picture')} that the model had not learned from{where} "
-        f"are named rightly; there are {len(report['classes'])} classes. An interval "
+        f"are classified correctly; there are {len(report['classes'])} classes. An interval "
         "made like this one holds the true accuracy 19 times out of 20, for pictures of this kind."
     )
     said = [paragraph(told, kind="lead")]
@@ -105,14 +105,17 @@ def forecast(report: dict[str, Any]) -> list[str]:
 
 
 def confusion(material: Material) -> Html | None:
-    """Which class is taken for which."""
+    """How often which class is predicted for which true class."""
     test = material.report.get("test")
     made = scores.confusion(test, material.report["classes"]) if test else None
-    return beside(made, paragraph(made.said)) if made else None
+    if test is None or made is None:
+        return None
+    top = scores.top(test, material.report["classes"]) if made.numbers != scores.TOP else None
+    return below(made, paragraph(made.said), top)
 
 
 def classes(material: Material) -> Html | None:
     """Every class by itself."""
     test = material.report.get("test")
     made = scores.per_class(test) if test else None
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from regraft.report.charts import curves
-from regraft.report.figures import beside, count, number, percent
+from regraft.report.figures import below, count, number, percent
 from regraft.report.markup import Html, bullets, paragraph, tag, text
 from regraft.report.material import Material
 from regraft.report.sections.plan import settings_of
@@ -26,19 +26,19 @@ def calibration(material: Material) -> Html | None:
     made = curves.reliability(found)
     if found.error <= found.chance:
         told = (
-            f"It is about as sure as it is right: the expected calibration error is "
+            f"No sign of miscalibration: the expected calibration error is "
             f"{percent(found.error)}, and up to {percent(found.chance)} would be chance with "
             f"{count(len(rows.labels), 'picture')}."
         )
     else:
-        lean = "surer than it is right" if found.lean > 0 else "less sure than it is right"
+        lean = "over-confident" if found.lean > 0 else "under-confident"
         told = (
             f"It is {lean}: the expected calibration error is {percent(found.error)}, more than "
             f"the {percent(found.chance)} that would be chance. Do not take its probabilities at "
             "their word."
         )
     kind = "fine" if found.error <= found.chance else "warning"
-    return beside(made, paragraph(told, kind=kind))
+    return below(made, paragraph(told, kind=kind))
 
 
 def overfitting(material: Material) -> Html | None:
@@ -54,14 +54,14 @@ def overfitting(material: Material) -> Html | None:
     ]
     if onset:
         said += [tag("h3", "What to do"), bullets(map(text, _mend(settings_of(material), onset)))]
-    return beside(curves.training(curve, before, onset), *said)
+    return below(curves.training(curve, before, onset), *said)
 
 
 def wise(material: Material) -> Html | None:
     """Between the weights before training and those after."""
     curve = (material.report.get("training") or {}).get("wise")
     made = curves.wise(curve) if curve else None
-    return beside(made, paragraph(made.said)) if made else None
+    return below(made, paragraph(made.said)) if made else None
 
 
 def _before(training: dict[str, Any]) -> float | None:
@@ -115,7 +115,7 @@ def _verdict(
         f"After {count(len(curve), 'epoch')} the loss on validation rows is {number(gap)} "
         f"{'above' if gap >= 0 else 'below'} that on training rows."
         if gap is not None
-        else "The last losses are no numbers."
+        else "The last losses are not finite."
         )  # fmt: skip
     if onset is None:
         return (
