@@ -56,7 +56,7 @@ def test_what_a_crop_cuts_away_is_found_and_said(long: Path, net: Backbone) -> N
     assert [t["geometry"] for t in geometry["tried"]] == ["crop", "squash", "pad"]
     assert [t["chosen"] for t in geometry["tried"]].count(True) == 1
     assert geometry["why"] in said
-    assert "instead of 'crop'" in geometry["why"]
+    assert "(better than crop in cross-validation on" in geometry["why"]
     cropped = regraft.fit(long, net, head="ridge", plan="probe", geometry="crop").report
     assert cropped["geometry"]["name"] == "crop"
     assert cropped["geometry"]["tried"] == []
@@ -85,7 +85,7 @@ def test_nothing_is_tried_where_all_is_seen_anyway(tmp_path: Path, net: Backbone
     geometry = regraft.fit(folder, whole(net)).report["geometry"]
     assert geometry == {
         "name": "crop",
-        "why": "'crop': it shows nearly all of these pictures undistorted.",
+        "why": "resizing: crop, which shows nearly all of these pictures undistorted.",
         "tried": [],
     }
     square = regraft.fit(folder, net).report["geometry"]

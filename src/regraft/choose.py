@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from regraft import heads
 from regraft.errors import CutError, HeadError, OptionError, did_you_mean
-from regraft.heads.fitted import FittedHead, Validation
+from regraft.heads.fitted import HELD_OUT, FittedHead, Validation
 from regraft.heads.folds import LEAST, thinned, units
 from regraft.heads.rows import Joined, Rows, check_examples, check_groups, take
 
@@ -267,8 +267,8 @@ def _choose_stage(search: _Search, stages: list[str]) -> tuple[At, str]:
         return end, f"no stage beat '{end[0]}' by more than noise"
     a, b = checked(one), checked(other)
     return best, (
-        f"stage {' + '.join(best)} scored {_told(a.accuracy)} (log-loss {_told(a.log_loss)}) on "
-        f"unseen rows, '{end[0]}' {_told(b.accuracy)} ({_told(b.log_loss)})"
+        f"stage {' + '.join(best)} scored {_told(a.accuracy)} (log-loss {_told(a.log_loss)}) "
+        f"{_where(one)}, '{end[0]}' {_told(b.accuracy)} ({_told(b.log_loss)})"
     )
 
 
@@ -335,7 +335,16 @@ def _choose_head(search: _Search, place: At) -> tuple[str, str]:
         reason = f"{best}, the usual head for so many rows: none beat it by more than noise"
     else:
         reason = f"{best}, which beat {usual} by more than noise"
-    return best, f"{reason} (log-loss on unseen rows: {told})"
+    where = _where(search.fit(place, best))
+    return best, f"{reason} (log-loss {where}: {told})"
+
+
+def _where(fitted: FittedHead) -> str:
+    """On which rows a head was scored, in words."""
+    seen = checked(fitted)
+    if seen.kind == HELD_OUT:
+        return f"on {seen.n} validation images"
+    return f"in cross-validation on {seen.n} training images"
 
 
 def _told(value: float | None) -> str:

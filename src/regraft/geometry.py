@@ -85,10 +85,14 @@ def choose_geometry(
     _, truth = np.unique(labels[index], return_inverse=True)
     classes = int(truth.max()) + 1  # large groups may leave only one among some of the rows
     if classes < 2 or int(fair(truth, groups).sum()) < LEAST_COMPARED:
-        return Geometry(own, f"'{own}', as the backbone has it: too few images to compare others.")
+        return Geometry(
+            own, f"resizing: {own}, the backbone's own: too few images to compare others."
+        )
     names = candidates(parts.train, spec)
     if len(names) == 1:
-        return Geometry(own, f"'{own}': it shows nearly all of these pictures undistorted.")
+        return Geometry(
+            own, f"resizing: {own}, which shows nearly all of these pictures undistorted."
+        )
     some = parts.train.take(index)
     stages = at or [pipe.info.stages[-1].name]
     fitted, counts = {}, Counts()
@@ -151,12 +155,10 @@ def _decide(fitted: dict[str, FittedHead], own: str, groups: Any) -> Geometry:
             best = name
     tried = tuple(_told(name, head, name == best) for name, head in fitted.items())
     told = ", ".join(f"{t['geometry']} {t['accuracy']:.3f} ({t['log_loss']:.3f})" for t in tried)
-    reason = "which beat it by more than noise" if best != own else "no other beat it clearly"
-    mine = f"'{best}', the backbone's own" if best == own else f"'{best}' instead of '{own}'"
-    count = tried[0]["n"]
-    return Geometry(
-        best, f"{mine}, {reason} (accuracy and log-loss on {count} unseen rows: {told}).", tried
-    )
+    reason = f"better than {own}" if best != own else "the backbone's own; no other is better"
+    where = f"in cross-validation on {tried[0]['n']} training images"
+    why = f"resizing: {best} ({reason} {where}; accuracy and log-loss: {told})"
+    return Geometry(best, why, tried)
 
 
 def _told(name: str, head: FittedHead, chosen: bool) -> dict[str, Any]:

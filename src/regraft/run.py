@@ -224,7 +224,7 @@ def fit(
     if geometry not in ("auto", ""):
         net = net.looking(geometry)
     if at is not None:
-        stage_names(net, at)  # refuses a name that there is not, before any picture is read
+        stage_names(net, at)  # refuses an unknown name, before any picture is read
     white = deep.white_of(found.examples)
     if white:
         tell(deep.note(white, found))
@@ -330,4 +330,4 @@ def _computed(ready: Ready) -> str:
     """What the pass over the pictures cost."""
     counts, ways = ready.found.all.counts, len(ready.geometry.tried)
     told = f", in {ways} geometries" if ways else ""
-    return f"features of {counts.misses} images computed, of {counts.hits} found in the cache{told}"
+    return f"computed {counts.misses:,} feature vectors, {counts.hits:,} from cache{told}"

@@ -69,7 +69,7 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"{name!r:.80} has an unknown dtype")
     if not _counts(shape) or len(shape) > MOST_AXES:
-        raise ValueError(f"{name!r:.80} has a shape that is none")
+        raise ValueError(f"{name!r:.80} has an invalid shape")
     if not _counts(span) or len(span) != 2 or span[0] > span[1]:
         raise ValueError(f"{name!r:.80} has offsets that are none")
     return dtype, tuple(shape), (span[0], span[1])

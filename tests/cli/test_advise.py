@@ -24,7 +24,7 @@ def test_advice_for_people_and_as_json(home: Path, capsys: pytest.CaptureFixture
     assert run(["advise", "data", *NET, "--watts", "30"]) == 0
     lines = capsys.readouterr().out.splitlines()
     titles = {line[:11].strip() for line in lines} - {""}
-    assert titles >= {"advice", "expect", "cost", "domain", "why", "risks", "table"}
+    assert titles >= {"advice", "expect", "cost", "similarity", "why", "risks", "table"}
     assert any("if a busy processor takes 30 W" in line for line in lines)
     assert run(["advise", "data", *NET, "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -101,7 +101,10 @@ def test_fit_says_everything_in_json(shell: Shell) -> None:
 def test_fit_for_people_and_the_next_free_folder(shell: Shell) -> None:
     done = shell("fit", "data")
     assert "found 18 images of 3 classes" in done.stderr
-    assert re.search(r"validation +\d+\.\d % \((leave-one-out|k-fold), \d+ images\)", done.stdout)
+    assert re.search(
+        r"validation +\d+\.\d % \((leave-one-out|k-fold) cross-validation on \d+ training",
+        done.stdout,
+    )
     assert "95 % interval" in done.stdout
     assert "cache warm" in done.stdout
     number = re.search(r"bundle +runs/data-(\d+)/bundle", done.stdout)

@@ -300,7 +300,12 @@ def test_every_setting_has_a_flag_and_a_key() -> None:
 def test_help_shows_settings_by_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fit", "--help-all"]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    for part in ("Augmentation", "Not over-fitting, not forgetting", "--label-smoothing", "--l2sp"):
+    for part in (
+        "Augmentation",
+        "Against overfitting and forgetting",
+        "--label-smoothing",
+        "--l2sp",
+    ):
         assert part in told
     assert "arXiv:1802.01483" in told
 

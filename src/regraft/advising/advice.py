@@ -14,8 +14,12 @@ from regraft.evidence.depths import Depth
 from regraft.evidence.growth import Growth
 from regraft.model import plain
 from regraft.similarity import Similarity
+from regraft.similarity.scale import LIKE, SOMEWHAT, UNLIKE
 
 NAME = 12  # characters before the text of a line
+
+#: How similar the pictures are to the source, by the verdict.
+DEGREES = {LIKE: "high", SOMEWHAT: "medium", UNLIKE: "low"}
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,10 @@ class Advice:
             f"{held.json()['energy_wh']:.2g} Wh if a busy processor takes {held.watts:g} W"
         )
         alike = self.similarity
-        score = "" if alike.score is None else f" ({alike.score:.2f})"
-        lines.append(f"domain      {alike.verdict}{score}")
+        score = "" if alike.score is None else f" ({alike.score:.2f} of 1)"
+        source = "ImageNet" if "in1k" in self.backbone else "the source data"
+        degree = DEGREES.get(alike.verdict, alike.verdict)
+        lines.append(f"similarity  to {source}: {degree}{score}")
         lines += _listed("why", self.reasons)
         lines += _listed("risks", self.risks)
         lines.append(

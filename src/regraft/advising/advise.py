@@ -15,7 +15,7 @@ from regraft.advising import rates as measuring
 from regraft.advising.advice import Advice, Option
 from regraft.advising.among import Limits, best_of
 from regraft.advising.cell import cell
-from regraft.advising.decide import LEAST_TRAINED, PROBE, depth_of, options, pays
+from regraft.advising.decide import LEAST_TRAINED, PROBE, WORTH, depth_of, options, pays
 from regraft.advising.evidence import Evidence, gather, head_seconds
 from regraft.advising.forecast import WATTS, Forecast, Rows, solved, trained
 from regraft.advising.risks import risks
@@ -282,8 +282,10 @@ def _against(one: Option, picked: Option, budget: float | None) -> str:
         )
     ahead = 100 * ((picked.accuracy or 0.0) - (one.accuracy or 0.0))
     more = (one.seconds or 0.0) - (picked.seconds or 0.0)
-    cost = f"{told(abs(more))} {'more' if more > 0 else 'less'}"
+    cost = f"{told(abs(more))} {'longer' if more > 0 else 'less'}"
+    gained = round(-ahead, 1) + 0.0  # no minus before a zero
+    below = f", below the {100 * WORTH:g}-point threshold" if 0 < gained < 100 * WORTH else ""
     return (
-        f"{picked.plan} rather than {one.plan}: {ahead:+.1f} points are expected of it, and "
-        f"{one.plan} takes {cost}."
+        f"Chose {picked.plan} over {one.plan}: {one.plan} is expected to gain {gained:+.1f} "
+        f"points{below}, and to take {cost}."
     )

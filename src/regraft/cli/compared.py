@@ -102,7 +102,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if tests:
         count = sum(arm["p_value"] is not None for arm in done)
         corrected = f", corrected for {count} tests (Holm)" if count > 1 else ""
-        lines.append(f"p: that both are equally good; {', '.join(tests)}{corrected}.")
+        lines.append(f"p: p-value for no difference from the best; {', '.join(tests)}{corrected}.")
     lines.append(
         "gap: right on rows that were learned from minus rows that were not, in points. changed: "
         "of the test images, those that the network's own classifier calls something else now."

@@ -229,7 +229,7 @@ def _plan(plan: str, changes: dict[str, str], budget: str | None) -> dict[str, A
     """The plan and its budget as arguments of `regraft.fit`.
 
     Raises:
-        OptionError: a plan that there is not, or settings or a budget that do not fit it.
+        OptionError: an unknown plan, or settings or a budget that do not fit it.
     """
     plans.check_auto(plan, None, changes, budget)
     if plan != AUTO:
@@ -261,7 +261,7 @@ def from_file(path: Path, changes: dict[str, str]) -> dict[str, Any]:
     """A run.toml as the arguments of `regraft.fit`, with changes.
 
     Raises:
-        OptionError: it is none, or a change is of a setting that there is not.
+        OptionError: it is none, or a change is of an unknown setting.
     """
     from regraft.record import read_settings
 
@@ -329,19 +329,36 @@ def from_settings(
     return held | empty_is_none | {"plan": planned}
 
 
+#: Heads by the field's names.
+HEADS = {
+    "ridge": "ridge regression",
+    "logistic": "logistic regression",
+    "mlp": "multilayer perceptron",
+    "prototypes": "nearest prototypes",
+}
+
+
+def _how(validation: dict[str, Any]) -> str:
+    """On what a validation score was measured."""
+    kind, n = validation["kind"], validation["n"]
+    if kind == "held out":
+        return f"{n} validation images"
+    return f"{kind} cross-validation on {n} training images"
+
+
 def show(report: dict[str, Any]) -> None:
     """The result for people, on stdout."""
     test, validation, cache = report["test"], report["validation"], report["cache"]
     seconds, skipped = report["seconds"], report["audit"]["skipped"]
     shape = report["geometry"]["name"]
     echo(f"backbone    {report['backbone']}, read at {report['at']}" + (shape and f", {shape}"))
-    echo(f"head        {report['head']}")
+    echo(f"classifier  {HEADS.get(report['head'], report['head'])}")
     echo(
         f"trained on  {report['train']['n']} images of {len(report['classes'])} classes"
         + (f"; {len(skipped)} left out" if skipped else "")
     )
     if validation["n"]:
-        told = f"{percent(validation['accuracy'])} ({validation['kind']}, {validation['n']} images)"
+        told = f"{percent(validation['accuracy'])} ({_how(validation)})"
     else:
         told = "not possible: no class has two training images that are apart"
     echo(f"validation  {told}")

@@ -18,7 +18,7 @@ PLAN, TRAINING = "Plan", "Training"
 #: Where `--help` shows a setting; those not named here are under 'Training'.
 PANELS: dict[str, tuple[str, ...]] = {
     "Augmentation": ("augment", "views", "mixup", "cutmix"),
-    "Not over-fitting, not forgetting": (
+    "Against overfitting and forgetting": (
         "label_smoothing", "dropout", "drop_path", "ema", "l2sp", "ewc", "ewc_source", "lwf",
         "wise", "val",
     ),

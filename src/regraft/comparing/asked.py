@@ -70,7 +70,7 @@ def asked(
     """The arms in the order in which they were named, checked before anything is read.
 
     Raises:
-        OptionError: a plan or a setting that there is not, fewer than two arms, or no seed.
+        OptionError: an unknown plan or setting, fewer than two arms, or no seed.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise OptionError(f"--seeds must be 1 to {MOST_SEEDS}, got {seeds}.")

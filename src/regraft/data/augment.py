@@ -108,7 +108,7 @@ def parse(text: str) -> Augment:
     What is named after a preset changes what the preset says.
 
     Raises:
-        OptionError: a name that there is not, twice, or a number that it cannot have.
+        OptionError: an unknown name, twice, or a number that it cannot have.
     """
     found: dict[str, float | tuple[int, float]] = {}
     mine: set[str] = set()

@@ -76,7 +76,7 @@ def choose(
         halves: whether half precision may be used.
 
     Raises:
-        OptionError: a way of keeping that there is not, or views below 0.
+        OptionError: an unknown way of keeping, or views below 0.
         EngineError: what flows at a cut is not one tensor.
     """
     if keep not in KEEP:

@@ -76,7 +76,7 @@ def flows(
         progress: called with (pictures done, pictures in all) of a pass.
 
     Raises:
-        OptionError: an augmentation or a way of keeping that there is not.
+        OptionError: an unknown augmentation or way of keeping.
         EngineError: what flows at a cut is not one tensor.
         DataError: a file is gone, or another than in the pass of `found`.
     """

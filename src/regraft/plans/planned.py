@@ -112,7 +112,7 @@ def changed(plan: Planned, settings: Mapping[str, Any]) -> Planned:
     """The plan with single settings changed.
 
     Raises:
-        OptionError: a name that there is not, or a value that it cannot have.
+        OptionError: an unknown name, or a value that it cannot have.
     """
     phases, recipe = list(plan.phases), plan.recipe
     of_phase, of_recipe = settings_of(Phase), settings_of(Recipe)

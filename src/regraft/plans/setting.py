@@ -185,7 +185,7 @@ def made(record: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def unknown(name: str, known: Mapping[str, Any], where: str) -> OptionError:
-    """What to say of a key that there is not."""
+    """The error of an unknown key."""
     near = did_you_mean(name, known)
     return OptionError(f"{where}there is no setting '{name:.60}'.{near or _all(known)}")
 
