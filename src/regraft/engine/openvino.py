@@ -8,10 +8,12 @@ row then depend neither on its batch-mates nor on the number of threads.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("regraft")
 
 GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"  # OpenVINO writes the second beside the first
+
+#: One thread converts at a time: Python's filters of warnings, which `convert` sets, are the whole
+#: process's. A forked child has a lock of its own: no thread is left in it to give this one back.
+_converting = threading.Lock()
+
+
+def _unlock() -> None:
+    global _converting
+    _converting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_unlock)
+
+#: What a run's finished rows gave, by their number.
+Finished = dict[int, Activations | BaseException]
 
 
 def runtime() -> Any:
@@ -99,35 +117,44 @@ class OpenVinoSession:
         self.built = built
         # Two requests per stream: one runs while the next one's pixels are copied in.
         self._queue = ov.AsyncInferQueue(compiled, 2 * threads)
-        self._done: dict[int, Activations] = {}
-        self._queue.set_callback(_keeper(self._done))
+        self._queue.set_callback(_keep)
 
     def run(self, rows: Iterable[Row]) -> Iterator[Activations]:
+        # Of this run alone: what one that was left half-way has computed is no answer of the next.
+        done: Finished = {}
         given = 0
         try:
             for number, row in enumerate(rows):
-                self._queue.start_async(dict(enumerate(batch_of_one(row))), userdata=number)
-                while given in self._done:
-                    yield self._done.pop(given)
+                self._queue.start_async(dict(enumerate(batch_of_one(row))), userdata=(done, number))
+                while given in done:
+                    yield _outputs(done.pop(given))
                     given += 1
         finally:
             self._queue.wait_all()
-        while given in self._done:
-            yield self._done.pop(given)
+        while given in done:
+            yield _outputs(done.pop(given))
             given += 1
 
 
-def _keeper(done: dict[int, Activations]) -> Callable[[Any, int], None]:
-    """What a queue calls with each finished request: the outputs go to `done`, by number.
+def _keep(request: Any, place: tuple[Finished, int]) -> None:
+    """What a queue calls with each finished request: the outputs go to their place, by number.
 
     It must not know the session: through C++ the queue holds it, the session holds the queue, and
-    such a cycle is never freed, with all memory, threads and files of the compiled network.
+    such a cycle is never freed, with all memory, threads and files of the compiled network. Nor may
+    it raise: C++ ends the process then. An error, of memory say, is kept in the outputs' place.
     """
-
-    def keep(request: Any, number: int) -> None:
+    done, number = place
+    try:
         done[number] = tuple(tensor.data[0].copy() for tensor in request.output_tensors)
+    except BaseException as problem:  # without its frames, which hold the request
+        done[number] = problem.with_traceback(None)
 
-    return keep
+
+def _outputs(kept: Activations | BaseException) -> Activations:
+    """What `_keep` has kept of a row; raises the error that took its place."""
+    if isinstance(kept, BaseException):
+        raise kept
+    return kept
 
 
 def batch_of_one(row: Row) -> list[np.ndarray]:
@@ -143,7 +170,9 @@ def read_trunk(core: Any, trunk: Trunk, folder: Path) -> tuple[Any, bool]:
     for _ in range(3):
         built = not is_sealed(folder)
         if built:
-            convert(trunk, folder)
+            with _converting:
+                if not is_sealed(folder):  # another thread may have been first
+                    convert(trunk, folder)
         try:
             for path in folder.iterdir():
                 touch(path)
