@@ -1,65 +1,68 @@
-"""What bf16 moves below the cut: cosine of features and answers of a ridge head, stage by stage.
+"""What bf16 below the cut moves: cosine of features, and answers and log-loss of regraft's heads.
 
     python bench/precision.py DATA...
 
-DATA are folders with a train/ and a test/ part. One line per data set and stage.
+DATA are folders with a train/ and a test/ part, a folder per class in each. Fit and prediction both
+run in the precision that REGRAFT_PRECISION names: `predict` does not take that of the fit.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-
-import numpy as np
+from pathlib import Path
 
 import regraft
 from regraft.backbones.info import Tap
 from regraft.data.sources import labelled
 from regraft.engine.precision import CHECK_ROWS, agreement
 from regraft.features import compute
-from regraft.pipeline import pipeline, tap_name
+from regraft.pipeline import FORCED, pipeline, tap_name
 
-PENALTY = 0.1
+BOTH = ("f32", "bf16")
+STAGES = ("bn1", "blocks.4.1", "blocks.5.3", "end")
 
 
-def ridge(rows: np.ndarray, answers: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(M, K) scores of `others` (M, D), from `rows` (N, D) and their `answers` (N, K)."""
-    mean, spread = rows.mean(0), rows.std(0) + 1e-6
-    left, right = (rows - mean) / spread, (others - mean) / spread
-    matrix = left.T @ left + PENALTY * len(left) * np.eye(left.shape[1])
-    return right @ np.linalg.solve(matrix, left.T @ (answers - answers.mean(0))) + answers.mean(0)
+def answers(data: str, head: str, at: str, precision: str) -> tuple[list[str | None], float, float]:
+    """The label of each test picture, the accuracy and the log-loss in nats."""
+    os.environ[FORCED] = precision
+    run = regraft.fit(data, head=head, at=at, plan="probe", near=False)
+    files = sorted(path for path in Path(data, "test").rglob("*") if path.is_file())
+    found = [one.label for one in run.predict(files)]
+    right = sum(label == path.parent.name for label, path in zip(found, files, strict=True))
+    told = run.report["test"]
+    if abs(right / len(files) - told["accuracy"]) > 1e-9:
+        raise SystemExit(f"{data}: the answers are not those of the report")
+    return found, told["accuracy"], told["log_loss"]
 
 
 def main() -> None:
     net = regraft.backbone()
     taps = [Tap(stage.index) for stage in net.info.stages]
     drawn = net.input.samples(CHECK_ROWS)
-    outputs = [
-        list(pipeline(net, taps, precision=name).open(name).run(drawn)) for name in ("f32", "bf16")
-    ]
+    outputs = [list(pipeline(net, taps, precision=one).open(one).run(drawn)) for one in BOTH]
     for place, stage in enumerate(net.info.stages):
         exact, rounded = ([(row[place],) for row in rows] for rows in outputs)
         print(f"drawn pictures  {stage.name:12}  least cosine {agreement(exact, rounded):.4f}")
     for data in sys.argv[1:]:
         held, found = labelled(data, "image"), {}
-        for name in ("f32", "bf16"):
+        for name in BOTH:
             start = time.perf_counter()
             found[name] = compute(held.examples, pipeline(net, taps, precision=name))
             print(f"{data} {name}: {len(held)} pictures in {time.perf_counter() - start:.1f} s")
-        examples = found["f32"].examples
-        labels = np.array([example.label for example in examples])
-        test = np.array([example.split == "test" for example in examples])
-        answers = (labels[:, None] == np.unique(labels)).astype(float)
         for tap, stage in zip(taps, net.info.stages, strict=True):
-            rows = [found[name].rows[tap_name(tap)][:].astype(float) for name in ("f32", "bf16")]
-            close = agreement([(row,) for row in rows[0]], [(row,) for row in rows[1]])
-            said = [ridge(r[~test], answers[~test], r[test]).argmax(1) for r in rows]
-            moved = f"{np.sum(said[0] != said[1])} of {test.sum()}"
-            right = [f"{np.mean(np.unique(labels)[one] == labels[test]):.3f}" for one in said]
-            print(
-                f"{data}  {stage.name:12}  least cosine {close:.4f}  answers moved {moved}  "
-                f"accuracy {' '.join(right)}"
-            )
+            left, right = ([(row,) for row in found[one].rows[tap_name(tap)][:]] for one in BOTH)
+            print(f"{data}  {stage.name:12}  least cosine {agreement(left, right):.4f}")
+        for head in ("ridge", "logistic"):
+            for at in STAGES:
+                exact, rounded = (answers(data, head, at, one) for one in BOTH)
+                moved = sum(a != b for a, b in zip(exact[0], rounded[0], strict=True))
+                print(
+                    f"{data}  {head:8}  {at:10}  answers moved {moved} of {len(exact[0])}  "
+                    f"accuracy {exact[1]:.3f} {rounded[1]:.3f}  "
+                    f"log-loss {exact[2]:.4f} {rounded[2]:.4f}"
+                )
 
 
 if __name__ == "__main__":

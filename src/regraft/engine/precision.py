@@ -24,8 +24,7 @@ log = logging.getLogger("regraft")
 RULE = 2  # raise it whenever the same network may be decided otherwise
 CHECK_ROWS = 32
 #: Smallest cosine between a row's centred activations in the exact and in the faster precision, at
-#: every stage. At .995, as EfficientNet-Lite0 has it in bf16, 7 of 120 answers on steel plates move
-#: (docs/benchmarks.md).
+#: every stage. A cautious bound and no proof that answers stay: docs/benchmarks.md has what moves.
 CLOSE_ENOUGH = 0.999
 
 
