@@ -51,7 +51,7 @@ def resolved(
         if len(like) > 1:
             raise DataError(
                 f"'{shown}' has several columns for the {role}: {_listed(like)}; name the one that "
-                f"is meant with regraft.images(…, {role}_column=…), or rename the others."
+                f"is meant with {_flag(role)}, or rename the others."
             )
         if like:
             out[role] = like[0]
@@ -67,9 +67,16 @@ def _need(names: Sequence[str], wanted: str, role: str, shown: str) -> None:
     known = _listed(names[:20]) or "no column at all"
     raise DataError(
         f"'{shown}' has no column '{wanted}' for the {role}; it has {known}: rename one to "
-        f"'{role}', or name it with regraft.images(…, {role}_column=…)."
+        f"'{role}', or name it with {_flag(role)}."
         f"{did_you_mean(wanted, list(names))}"
     )
+
+
+def _flag(role: str) -> str:
+    """How a user says which column is meant."""
+    if role == "split":  # no option of the command line
+        return "regraft.images(…, split_column=…)"
+    return f"--{role}-column ({role}_column=… in Python)"
 
 
 def _plain(name: str) -> str:
