@@ -60,6 +60,7 @@ def test_a_run_keeps_its_columns(
     assert scores["n"] == 6
     assert "answers" not in scores
     assert said("add", "r", str(more), "--out", "r3")["train"]["n"] == first["train"]["n"] + 6
+    assert said("embed", str(more), *COLUMNS, "--out", "f.csv")["rows"] == 6
     # Pictures that the cache has lost are found by the columns that the run keeps.
     kept = ledger.read(Path("r/trained.json"))
     assert kept is not None

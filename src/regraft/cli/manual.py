@@ -77,7 +77,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "add": ("regraft add runs/photos more-photos",),
     "remove": ("regraft remove runs/photos --ids gone.txt",),
     "merge": ("regraft merge runs/one runs/two --out runs/both",),
-    "embed": ("regraft embed photos --out features.parquet",),
+    "embed": (
+        "regraft embed photos --out features.parquet",
+        "regraft embed photos --out features.npz --at blocks.3",
+    ),
     "inspect": ("regraft inspect resnet18", "regraft inspect resnet18 --plan lpft"),
     "backbones": ("regraft backbones 'vit_*'",),
     "doctor": ("regraft doctor --quick",),
