@@ -79,7 +79,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "merge": ("regraft merge runs/one runs/two --out runs/both",),
     "embed": (
         "regraft embed photos --out features.parquet",
-        "regraft embed photos --out features.npz --at blocks.3",
+        "regraft embed photos --out features.npz --at blocks.3.2",
     ),
     "inspect": ("regraft inspect resnet18", "regraft inspect resnet18 --plan lpft"),
     "backbones": ("regraft backbones 'vit_*'",),
