@@ -21,7 +21,7 @@ from regraft.data import Dataset, Example, deep
 from regraft.data.look import stored_sizes
 from regraft.data.near import Near, near_groups
 from regraft.data.notes import is_empty, notes
-from regraft.data.sources import labelled, to_test
+from regraft.data.sources import columns_of, labelled, to_test
 from regraft.data.split import joined
 from regraft.errors import OptionError
 from regraft.features import LOOK, Features, Progress, compute_looks
@@ -43,6 +43,8 @@ def audit(
     *,
     test: str | Path | Dataset | None = None,
     group: str | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     near: bool = True,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -58,6 +60,7 @@ def audit(
         test: labelled data to test on, to be compared with `data` too; a test part of `data` is
             then ignored.
         group: a column of the table, or a pattern that finds each example's group in its path.
+        path_column, label_column: of a table, as for `regraft.fit`.
         near: whether near duplicates count as duplicates, not equal bytes alone.
         threads: for reading and decoding; all processors if None.
         progress: called with (images done, images in all).
@@ -68,8 +71,9 @@ def audit(
     """
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be 1 or more, got {threads}.")
-    found = labelled(data, "image", least_classes=1, group=group)
-    other = to_test(test, found, group=group, need=False)
+    columns = columns_of(path_column, label_column)
+    found = labelled(data, "image", least_classes=1, group=group, columns=columns)
+    other = to_test(test, found, group=group, need=False, columns=columns)
     own, more = to_read(found, other)
     white = deep.white_of(found.examples)
     if white:

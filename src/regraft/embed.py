@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.data import Dataset, deep
-from regraft.data.sources import labelled
-from regraft.errors import OptionError, need_extra
+from regraft.data.sources import bare, columns_of, labelled
+from regraft.data.walk import walk
+from regraft.embedded import Table, writer
 from regraft.features import Progress, compute, refuse_nothing
-from regraft.files import refusal, whole_file
 from regraft.pipeline import pipeline, tap_name
-
-CHUNK_ROWS = 4096
 
 
 def embed(
@@ -23,6 +24,8 @@ def embed(
     out: Path,
     backbone: str | Backbone | None = None,
     *,
+    path_column: str | None = None,
+    label_column: str | None = None,
     at: str = "end",
     size: int | None = None,
     geometry: str | None = None,
@@ -31,68 +34,66 @@ def embed(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write `out`, a Parquet file with one row per readable image, and say what is in it.
+    """Write `out`, a table with one row per readable image, and say what is in it.
 
-    Columns: id, label, split (may be null), digest (blake2b-256 of the file), features (list of
-    float32, the pooled output of stage `at`).
+    `.parquet` and `.csv` have the columns id, label and split (both may be missing) and digest
+    (blake2b-256 of the file); then features (a list of D float32, the pooled output of stage `at`)
+    in Parquet and f0 to f<D-1> in CSV. `.npz` has the arrays ids, labels, splits, digests (N texts
+    each, '' for none) and features (N, D) float32.
+
+    Args:
+        data: a folder of class folders, of images alone, a table, or a `Dataset`.
+        out: a file that does not exist; its suffix says what is written.
+        path_column, label_column: of a table, as for `regraft.fit`.
+        at, size, geometry, weights, device, threads, progress: as for `regraft.fit`.
 
     Raises:
-        OptionError: `out` exists or cannot be written.
+        OptionError: `out` exists, has another suffix or cannot be written.
         DataError: not one file could be read.
         MissingExtra: pyarrow is not installed.
     """
-    arrow = need_extra("pyarrow", "tables", "regraft embed")
-    parquet = need_extra("pyarrow.parquet", "tables", "regraft embed")
-    if out.exists():
-        raise OptionError(f"--out {out} exists; name a file that does not, or remove it.")
+    write = writer(out)
+    columns = columns_of(path_column, label_column)
     net = resolve(backbone, size=size, weights=weights)
     net = net if geometry is None else net.looking(geometry)
-    held = labelled(data, net.input.modality, least_classes=1)
-    net = net.scaled(deep.white_of(held.examples))
     tap = Tap(net.index(at), True)
+    held = _examples(data, net.input.modality, columns)
+    net = net.scaled(deep.white_of(held.examples))
     pipe = pipeline(net, [tap], device=device, threads=threads)
     found = compute(held.examples, pipe, progress)
     skipped = (*held.skipped, *found.skipped)
     refuse_nothing(found, skipped, held.root)
-    rows = found.rows[tap_name(tap)]
-    width = rows.shape[1]
-    kind = arrow.list_(arrow.float32(), width)
-    schema = arrow.schema(
-        [
-            ("id", arrow.string()),
-            ("label", arrow.string()),
-            ("split", arrow.string()),
-            ("digest", arrow.string()),
-            ("features", kind),
-        ],
-        metadata={
-            "backbone": net.info.name,
-            "weights": net.info.digest,
-            "stage": net.info.stages[tap.stage].name,
-        },
-    )
-    try:
-        with whole_file(out) as part, parquet.ParquetWriter(part, schema) as writer:
-            for start in range(0, len(rows), CHUNK_ROWS):
-                some = found.examples[start : start + CHUNK_ROWS]
-                flat = arrow.array(rows[start : start + CHUNK_ROWS].ravel())
-                columns = [
-                    [e.id for e in some],
-                    [e.label for e in some],
-                    [e.split for e in some],
-                    list(found.digests[start : start + CHUNK_ROWS]),
-                    arrow.FixedSizeListArray.from_arrays(flat, width),
-                ]
-                writer.write_table(arrow.table(columns, schema=schema))
-    except OSError as problem:
-        needed = len(rows) * width * 4
-        raise OptionError(f"--out {out} cannot be written {refusal(problem, needed)}.") from problem
+    rows = np.asarray(found.rows[tap_name(tap)][:], np.float32)
+    facts = {
+        "backbone": net.info.name,
+        "weights": net.info.digest,
+        "stage": net.info.stages[tap.stage].name,
+    }
+    write(Table(found.examples, found.digests, rows, facts))
     return {
         "out": str(out),
         "backbone": net.info.name,
         "at": net.info.stages[tap.stage].name,
         "rows": len(rows),
-        "width": width,
+        "width": rows.shape[1],
         "skipped": [s.json() for s in skipped],
         "cache": found.counts.json(),
     }
+
+
+def _examples(data: Any, modality: str, columns: dict[str, str]) -> Dataset:
+    """The examples of `data`; without labels where a folder holds files and no class folder."""
+    if isinstance(data, str | os.PathLike) and not columns:
+        folder = Path(os.fsdecode(data)).expanduser()
+        if folder.is_dir() and _is_flat(folder):
+            return bare(data, modality)
+    return labelled(data, modality, least_classes=1, columns=columns)
+
+
+def _is_flat(folder: Path) -> bool:
+    """Whether images lie in the folder itself and in none below it."""
+    try:
+        files = walk(folder).files
+    except OSError:  # `labelled` says why
+        return False
+    return bool(files) and all(len(parts) == 1 for parts, _ in files)

@@ -23,7 +23,7 @@ from regraft.card import card
 from regraft.data import Dataset, Skipped
 from regraft.data.labels import as_known, need_known
 from regraft.data.requests import Requests
-from regraft.data.sources import labelled, requested
+from regraft.data.sources import columns_of, labelled, requested
 from regraft.errors import BundleError, DataError
 from regraft.evaluate import evaluate
 from regraft.features import Features, Progress, compute, refuse_nothing
@@ -171,6 +171,9 @@ class Model:
         self,
         data: str | Path | Dataset,
         *,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        answers: bool = False,
         device: str = "auto",
         threads: int | None = None,
         progress: Progress | None = None,
@@ -181,21 +184,52 @@ class Model:
         A data set that has a test part is scored on it alone, else on all of it. Files that the
         model was trained on (`trained`) are counted in `trained_on` and not scored.
 
+        Args:
+            data: a folder of class folders, a table, or a `Dataset`.
+            path_column, label_column: of a table, as for `regraft.fit`.
+            answers: whether to add `answers`: for each file that is scored, and for each of a
+                class that the model does not know, its `file`, `true` class, `predicted` class
+                and the latter's `probability`; wrong ones first, the most probable foremost.
+            device, threads, progress, verbose: as for `predict`.
+
         Raises:
             DataError: nothing is left to score on, or no class in common with the model.
         """
-        held = labelled(data, self.backbone.input.modality, least_classes=1)
+        columns = columns_of(path_column, label_column)
+        modality = self.backbone.input.modality
+        held = labelled(data, modality, least_classes=1, columns=columns)
         held = as_known(held, self.classes)
         need_known((example.label for example in held.scored()), self.classes, held.root)
         found = compute(held.scored(), self.pipeline(device, threads), progress)
         skipped = (*held.skipped, *found.skipped)
         refuse_nothing(found, skipped, held.root)
         unseen = self._unseen(found)
-        return score(self, unseen) | {
-            "trained_on": len(found.examples) - len(unseen.examples),
-            "skipped": [s.json() for s in skipped],
-            "cache": found.counts.json(),
-        }
+        told = {"answers": self._told(unseen)} if answers else {}
+        return (
+            score(self, unseen)
+            | told
+            | {
+                "trained_on": len(found.examples) - len(unseen.examples),
+                "skipped": [s.json() for s in skipped],
+                "cache": found.counts.json(),
+            }
+        )
+
+    def _told(self, found: Features) -> list[dict[str, Any]]:
+        """What the model says of each labelled row, see `evaluate`."""
+        told: list[dict[str, Any]] = []
+        for example, row in zip(found.examples, self.probabilities(found), strict=True):
+            best = int(np.argmax(row))
+            told.append(
+                {
+                    "file": example.id,
+                    "true": example.label,
+                    "predicted": self.classes[best],
+                    "probability": float(row[best]),
+                }
+            )
+        told.sort(key=lambda one: (one["true"] == one["predicted"], -one["probability"]))
+        return told
 
     def _unseen(self, found: Features) -> Features:
         """The rows that the model did not learn from: only on those a score means anything."""

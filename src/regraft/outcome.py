@@ -87,6 +87,7 @@ def repeated(outcome: Outcome) -> dict[str, Any]:
         "data": outcome.data.root,
         "test": outcome.test.root if outcome.test else "",
         "group": asked["group"],
+        **asked["columns"],  # only those that were named
         "near": asked["near"],
         "most_bad": asked["most_bad"],
         "backbone": info.name,

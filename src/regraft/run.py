@@ -22,7 +22,7 @@ from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.cross import parse
 from regraft.data import Dataset, deep
-from regraft.data.sources import labelled, to_test
+from regraft.data.sources import columns_of, labelled, to_test
 from regraft.features import Progress
 from regraft.findings import MOST_BAD
 from regraft.flows import widened
@@ -128,6 +128,8 @@ def fit(
     size: int | tuple[int, int] | None = None,
     geometry: str = "auto",
     group: str | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     folds: str | None = None,
     balance: float = 0.0,
     near: bool = True,
@@ -170,6 +172,8 @@ def fit(
             (all of it), or 'auto' to choose by cross-validation where it matters.
         group: a column of the table, or a pattern that finds in each path what must never be on
             both sides of a split: a patient, a tile, a camera.
+        path_column: the column of a table (`data`, `test`) that holds the images' paths, and
+        label_column: the one that holds their classes, where they have no usual name.
         folds: '5' or '5x3' for 5-fold cross-validation, 3 times, of the whole choice; then nothing
             is held out.
         balance: 0..1, how much to make up for rare classes: 0 keeps their shares in the data, 1
@@ -217,8 +221,9 @@ def fit(
     if log and (planned.trains or plan == AUTO):
         check_log(log)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
-    found = labelled(data, modality, group=group)
-    other = to_test(test, found, group=group)
+    columns = columns_of(path_column, label_column)
+    found = labelled(data, modality, group=group, columns=columns)
+    other = to_test(test, found, group=group, columns=columns)
     tell(_found(found, other))
     net = resolve(backbone, size=size, weights=weights, revision=revision, digest=digest)
     if geometry not in ("auto", ""):
@@ -280,6 +285,7 @@ def fit(
         "balance": float(balance),
         "most_bad": float(most_bad),
         "near": near,
+        "columns": columns,
     }
     tap_of = {name: tap_name(tap) for name, tap in zip(stages, taps, strict=True)}
     asked = Asked(place, head, seed, balance, tap_of, dealt, training, kept)

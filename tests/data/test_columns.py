@@ -122,3 +122,49 @@ def test_one_row_that_contradicts_another_is_a_mistake_and_no_second_label(home:
     path.write_text(path.read_text() + "img/dots/dots_0.png,checks\n")
     data = images(path)
     assert [skip.reason for skip in data.skipped] == ["listed before, as 'dots'"]
+
+
+def test_unicode_text_of_excel(home: Path) -> None:
+    path = table(home, "t.tsv", "path\tlabel", "{p}.png\t{k}")
+    text = path.read_text()
+    for encoding in ("utf-16", "utf-8-sig"):
+        path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+        assert images(path).classes == CLASSES
+    path.write_bytes(text.encode("utf-16")[:-1])
+    with pytest.raises(DataError, match="save it as UTF-8"):
+        images(path)
+
+
+def test_a_name_with_a_comma_is_one_label(home: Path) -> None:
+    path = table(home, "t.csv", "path,label", '{p}.png,"{k}, small"')
+    text = path.read_text().replace('"dots, small"', "dots", 1)
+    path.write_text(text)
+    assert "dots, small" in images(path).classes
+    path.write_text(
+        text.replace('"checks, small"', '"dots,stripes"', 1).replace(
+            '"stripes, small"', "stripes", 1
+        )
+    )
+    with pytest.raises(DataError, match="'dots,stripes' joins labels"):
+        images(path)
+
+
+def test_two_columns_of_truths_beside_a_class(home: Path) -> None:
+    head, row = "filename,class,is_valid,blurred", "{p}.png,{k},{v},0"
+    assert images(table(home, "t.csv", head, row)).classes == CLASSES
+
+
+def test_half_of_a_surrogate_pair(home: Path) -> None:
+    lines = [json.dumps({"path": f"img/{k}/{k}_{n}.png", "label": k}) for k, n in NAMES]
+    lines.append('{"path": "a\\ud800.png", "label": "dots"}')
+    (home / "t.jsonl").write_text("\n".join(lines))
+    data = images(home / "t.jsonl")
+    assert len(data) == len(NAMES)
+    assert [skip.file for skip in data.skipped] == ["a\\ud800.png"]
+    json.dumps([skip.json() for skip in data.skipped], ensure_ascii=False).encode()
+
+
+def test_a_cell_that_never_ends(home: Path) -> None:
+    (home / "t.csv").write_text('path,label\n"a.png,dots\n' + "b.png,dots\n" * 20_000)
+    with pytest.raises(DataError, match="more than 131,072 characters; is a quote missing"):
+        images(home / "t.csv")

@@ -126,3 +126,17 @@ def test_errors() -> None:
 @pytest.mark.slow
 def test_streams_are_refused() -> None:
     assert "streaming=False" in message(made([picture(1)], [0]).to_iterable_dataset())
+
+
+def test_lists_of_labels_are_refused() -> None:
+    rows = {"image": [b"a", b"b"], "label": [["ant", "bee"], ["ant"]]}
+    assert "have several labels (the column 'label' holds lists)" in message(
+        datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    )
+
+
+def test_a_label_by_another_of_its_names() -> None:
+    rows = {"image": [b"a", b"b"], "class": ["ant", "bee"]}
+    found = images(datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()))
+    assert found.classes == ("ant", "bee")
+    assert "the column 'class' is taken for the label" in " ".join(found.notes)

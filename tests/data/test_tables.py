@@ -230,7 +230,7 @@ def test_tables_that_are_none(folder) -> None:
     assert "2 columns named 'label'" in message(write(folder, "path,label,label\n1.png,x,y\n"))
     assert "row 2 of" in message(write(folder, "path,label\n1.png,x\n2.png,y,z\n"))
     assert "is not UTF-8" in message(write(folder, "path,label\n1.png,\xe9\n".encode("latin-1")))
-    assert "is not UTF-8" in message(write(folder, "path,label\n1.png,x\n".encode("utf-16")))
+    assert "is not UTF-8" in message(write(folder, "path,label\n1.png,x\n".encode("utf-16")[:-1]))
     assert "no CSV table" in message(write(folder, 'path,label\n1.png,"x\n'))
     assert "line 2 of" in message(write(folder, '{"path": "1.png", "label": "x"}\n{', "t.jsonl"))
     assert "must be a JSON object" in message(write(folder, "[1]", "t.jsonl"))

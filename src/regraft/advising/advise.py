@@ -24,7 +24,7 @@ from regraft.backbones import DEFAULT, Backbone
 from regraft.backbones.info import Tap
 from regraft.backbones.resolve import resolve
 from regraft.data import Dataset, deep
-from regraft.data.sources import labelled, to_test
+from regraft.data.sources import columns_of, labelled, to_test
 from regraft.duration import told
 from regraft.errors import OptionError
 from regraft.evidence.depths import Depth
@@ -55,6 +55,8 @@ def advise(
     size: int | tuple[int, int] | None = None,
     geometry: str = "auto",
     group: str | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     near: bool = True,
     strict: bool = False,
     most_bad: float = MOST_BAD,
@@ -80,8 +82,8 @@ def advise(
         backbone: a name, or a `Backbone`; the packaged EfficientNet-Lite0 if None.
         backbones: names of several to choose from, in the place of `backbone`.
         within: what the backbone may be: its size, its time for a picture, its licence.
-        test, size, geometry, group, near, strict, most_bad, weights, revision, digest, device,
-            engine, precision, threads, seed: as for `regraft.fit`.
+        test, size, geometry, group, path_column, label_column, near, strict, most_bad, weights,
+            revision, digest, device, engine, precision, threads, seed: as for `regraft.fit`.
         budget: seconds that the fit may take; None for no limit.
         watts: of a busy processor, for the estimate of energy.
         again: whether to measure this machine's rates anew where training may be advised and the
@@ -98,8 +100,9 @@ def advise(
     check_options("auto", "all", seed, 0.0, most_bad)
     check_geometry(geometry)
     modality = backbone.input.modality if isinstance(backbone, Backbone) else "image"
-    found = labelled(data, modality, group=group)
-    other = to_test(test, found, group=group)
+    columns = columns_of(path_column, label_column)
+    found = labelled(data, modality, group=group, columns=columns)
+    other = to_test(test, found, group=group, columns=columns)
     white = deep.white_of(found.examples)
     pipe_of = every_stage_pipe(device, engine, precision, threads)
     wanted = Wanted(pipe_of, None, geometry, seed, True, strict, most_bad, near)

@@ -13,7 +13,7 @@ from regraft.change.opened import Opened, alone, folder_of, open_run
 from regraft.change.rebuild import carried, rebuild
 from regraft.data import Dataset
 from regraft.data.labels import as_known
-from regraft.data.sources import labelled
+from regraft.data.sources import columns_of, has_columns, kept_columns, labelled
 from regraft.features import Features, Progress, compute, refuse_nothing
 from regraft.files import visible
 from regraft.ledger import COPY, TEST, TRAIN, VAL, Ledger, Row
@@ -44,6 +44,8 @@ def add(
     data: str | Path | Dataset,
     *,
     out: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
     tune: bool = False,
     backbone: Backbone | None = None,
     threads: int | None = None,
@@ -60,6 +62,7 @@ def add(
         run: a run folder, or a saved `Run`.
         data: a folder of class folders, a table, or a `Dataset`.
         out: a new run folder to write instead; `run` stays as it is.
+        path_column, label_column: of the table `data`; those that the run was fitted with if None.
         tune: choose the penalty again, which needs all rows in the cache.
         backbone: needed only for a run on your own network.
         threads: for decoding and the engine; all processors if None.
@@ -76,7 +79,10 @@ def add(
         held = open_run(run, backbone, to="add")
         group = str(held.settings.get("group", "")) or None
         modality = held.model.backbone.input.modality
-        found = labelled(data, modality, least_classes=1, group=group)
+        columns = columns_of(path_column, label_column)
+        if not columns and has_columns(data):
+            columns = kept_columns(held.settings)
+        found = labelled(data, modality, least_classes=1, group=group, columns=columns)
         found = as_known(found, held.model.classes)
         features = compute(found.examples, held.pipeline(threads), progress)
         skipped = (*found.skipped, *features.skipped)

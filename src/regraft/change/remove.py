@@ -18,7 +18,7 @@ from regraft.change.opened import Opened, alone, folder_of, open_run
 from regraft.change.purge import pending, prove, rows_of, settle
 from regraft.change.rebuild import fresh_sums, rebuild
 from regraft.data import Example
-from regraft.data.sources import labelled
+from regraft.data.sources import again
 from regraft.errors import DataError, EngineError, HeadError, OptionError, did_you_mean
 from regraft.features import Features, Progress, compute
 from regraft.files import visible, write_whole
@@ -218,7 +218,7 @@ def _compute(
 def _examples(run: Opened, source: str, rows: Sequence[Row]) -> list[Example]:
     modality = run.model.backbone.input.modality
     try:
-        found = labelled(source, modality, least_classes=1)
+        found = again(source, modality, run.settings)
     except DataError as problem:
         raise DataError(_needed(rows[0].id, f"is not found ({problem})")) from problem
     by_id = {example.id: example for example in found.examples}

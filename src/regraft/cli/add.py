@@ -20,6 +20,8 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Write a new run folder and leave RUN as it is.")
     ] = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
     tune: options.Tune = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -29,7 +31,15 @@ def command(
 
     show_warnings()
     with progress_bar("features") as progress:
-        done = add(run, data, out=out, tune=tune, threads=threads, progress=progress)
+        done = add(
+            run,
+            data,
+            out=out,
+            **options.columns(path_column, label_column),
+            tune=tune,
+            threads=threads,
+            progress=progress,
+        )
     if json:
         print_json(done.report)
     else:

@@ -26,6 +26,8 @@ def command(
         str | None, typer.Option(help="Labelled data to test on; wins over DATA/test.")
     ] = None,
     group: options.Group = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
     near: options.Near = True,
     strict: options.Strict = False,
     most_bad: options.MostBad = 0.5,
@@ -38,7 +40,15 @@ def command(
     show_warnings()
     check_most_bad(most_bad)
     with progress_bar("reading") as progress:
-        found = audit(data, test=test, group=group, near=near, threads=threads, progress=progress)
+        found = audit(
+            data,
+            test=test,
+            group=group,
+            **options.columns(path_column, label_column),
+            near=near,
+            threads=threads,
+            progress=progress,
+        )
     if json:
         print_json(found.json())
     else:

@@ -70,6 +70,8 @@ def command(
     size: options.Size = None,
     geometry: Annotated[str, typer.Option(help="crop, squash, pad or auto.")] = "auto",
     group: options.Group = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
     near: options.Near = True,
     strict: options.Strict = False,
     most_bad: options.MostBad = 0.5,
@@ -115,6 +117,7 @@ def command(
             "weights": weights,
             "device": device,
             "threads": threads,
+            **options.columns(path_column, label_column),
         }
         found = run(how, out, budget)
     if json:

@@ -15,8 +15,10 @@ NAME = "embed"
 
 def command(
     data: options.Data,
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .parquet, .csv or .npz.")],
     backbone: options.Backbone = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
     at: Annotated[str, typer.Option(help="Stage to read: end or a stage's name.")] = "end",
     size: options.Size = None,
     geometry: Annotated[
@@ -28,7 +30,11 @@ def command(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Write one row per image: id, label, split, digest and its features."""
+    """Write one row per image: id, label, split, digest and its features.
+
+    A folder of images without class folders is taken too; the labels are then
+    empty.
+    """
     from regraft.embed import embed
 
     show_warnings()
@@ -37,6 +43,7 @@ def command(
             data,
             out,
             backbone,
+            **options.columns(path_column, label_column),
             at=at,
             size=size,
             geometry=geometry,

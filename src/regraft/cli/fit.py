@@ -30,7 +30,17 @@ BESIDE = (
     *made.settings(),
 )  # fmt: skip
 #: Settings of a run.toml whose empty text stands for none.
-OPTIONAL = ("test", "weights", "revision", "size", "digest", "group", "folds")
+OPTIONAL = (
+    "test",
+    "weights",
+    "revision",
+    "size",
+    "digest",
+    "group",
+    "folds",
+    "path_column",
+    "label_column",
+)
 
 #: The settings of a run.toml that `fit` takes back, and their types.
 SETTINGS: dict[str, type] = {
@@ -43,6 +53,8 @@ SETTINGS: dict[str, type] = {
     "size": list,
     "geometry": str,
     "group": str,
+    "path_column": str,
+    "label_column": str,
     "near": bool,
     "most_bad": float,
     "at": str,
@@ -102,6 +114,8 @@ def command(
         ),
     ] = "auto",
     group: options.Group = None,
+    path_column: options.PathColumn = None,
+    label_column: options.LabelColumn = None,
     folds: Annotated[
         str | None,
         typer.Option(help="Cross-validate: 5, or 5x3 to repeat it; nothing is then held out."),
@@ -168,6 +182,7 @@ def command(
         "device": device,
         "threads": threads,
         "seed": seed,
+        **options.columns(path_column, label_column),
     }
     if data.endswith(".toml"):
         refuse_beside_toml(context)

@@ -23,7 +23,8 @@ PANELS: dict[str, tuple[str, ...]] = {
         "max_size", "max_latency", "license",
     ),
     "Data": (
-        "test", "group", "folds", "near", "strict", "most_bad", "size", "geometry", "weights",
+        "test", "group", "path_column", "label_column", "folds", "near", "strict", "most_bad",
+        "size", "geometry", "weights",
     ),
     "Output": (
         "out", "json", "quiet", "verbose", "standalone", "log", "finish",
@@ -34,16 +35,16 @@ PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 #: Verbs with many options, and those that their short help shows.
 BASIC: dict[str, tuple[str, ...]] = {
     "fit": (
-        "plan", "budget", "backbone", "test", "group", "folds", "out", "finish", "json", "quiet",
-        "verbose", "device", "seed",
+        "plan", "budget", "backbone", "test", "group", "path_column", "label_column", "folds",
+        "out", "finish", "json", "quiet", "verbose", "device", "seed",
     ),
     "compare": (
-        "plans", "backbones", "seeds", "budget", "test", "group", "out", "json", "quiet",
-        "verbose", "device",
+        "plans", "backbones", "seeds", "budget", "test", "group", "path_column", "label_column",
+        "out", "json", "quiet", "verbose", "device",
     ),
     "advise": (
-        "backbone", "backbones", "max_size", "max_latency", "budget", "test", "group", "json",
-        "quiet", "verbose",
+        "backbone", "backbones", "max_size", "max_latency", "budget", "test", "group",
+        "path_column", "label_column", "json", "quiet", "verbose",
     ),
 }  # fmt: skip
 #: Verbs that work for a while and say how far they are.
@@ -64,7 +65,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "regraft compare photos --plans probe,lpft,lora --budget 30m",
         "regraft compare runs/a runs/b",
     ),
-    "evaluate": ("regraft evaluate runs/photos more-photos",),
+    "evaluate": (
+        "regraft evaluate runs/photos more-photos",
+        "regraft evaluate runs/photos more-photos --csv answers.csv",
+    ),
     "report": ("regraft report runs/photos", "regraft report runs/photos --out page.html"),
     "predict": (
         "regraft predict runs/photos new.jpg",
@@ -73,7 +77,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "add": ("regraft add runs/photos more-photos",),
     "remove": ("regraft remove runs/photos --ids gone.txt",),
     "merge": ("regraft merge runs/one runs/two --out runs/both",),
-    "embed": ("regraft embed photos --out features.parquet",),
+    "embed": (
+        "regraft embed photos --out features.parquet",
+        "regraft embed photos --out features.npz --at blocks.3.2",
+    ),
     "inspect": ("regraft inspect resnet18", "regraft inspect resnet18 --plan lpft"),
     "backbones": ("regraft backbones 'vit_*'",),
     "doctor": ("regraft doctor --quick",),

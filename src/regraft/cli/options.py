@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,22 @@ Group = Annotated[
         "it finds is never on both sides of a split.",
     ),
 ]
+PathColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--path-column",
+        help="The table's column of paths. \\[default: path, file, filename, image or the like]",
+        show_default=False,
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--label-column",
+        help="The table's column of classes. \\[default: label, class, target or the like]",
+        show_default=False,
+    ),
+]
 Near = Annotated[
     bool,
     typer.Option(
@@ -90,6 +106,12 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+
+
+def columns(path_column: str | None, label_column: str | None) -> dict[str, Any]:
+    """The arguments of a call that name a table's columns, as far as they were given."""
+    named = {"path_column": path_column, "label_column": label_column}
+    return {name: column for name, column in named.items() if column is not None}
 
 
 def key_values(given: list[str] | None) -> dict[str, str]:

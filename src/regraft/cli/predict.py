@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regraft import spreadsheet
 from regraft.cli import options
 from regraft.cli.output import echo, percent, print_json, progress_bar, show_warnings
 from regraft.errors import DataError, OptionError
@@ -37,8 +37,8 @@ def command(
     show_warnings()
     if top < 1:
         raise OptionError(f"--top must be 1 or more, got {top}.")
-    if csv_out is not None and csv_out.exists():
-        raise OptionError(f"--csv {csv_out} exists; name a file that does not, or remove it.")
+    if csv_out is not None:
+        spreadsheet.free(csv_out, "--csv")
     model = load(bundle)
     with progress_bar("images") as progress:
         found = model.predict(files, device=device, threads=threads, progress=progress)
@@ -79,14 +79,11 @@ def line(one: Prediction, top: int) -> str:
 
 def write_csv(path: Path, found: list[Prediction], classes: tuple[str, ...]) -> None:
     """One row per file: file, label, error, then the probability of every class."""
-    from regraft.files import whole_file
-
-    with (
-        whole_file(path) as part,
-        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out,
-    ):
-        rows = csv.writer(out)
-        rows.writerow(["file", "label", "error", *classes])
-        for one in found:
-            values = [f"{one.probabilities[c]:.6f}" if one.probabilities else "" for c in classes]
-            rows.writerow([one.file, one.label or "", one.error, *values])
+    texts = ([one.file, one.label or "", one.error] for one in found)
+    values = (
+        [f"{one.probabilities[c]:.6f}" if one.probabilities else "" for c in classes]
+        for one in found
+    )
+    rows = ([*map(spreadsheet.cell, text), *row] for text, row in zip(texts, values, strict=True))
+    head = ["file", "label", "error", *map(spreadsheet.cell, classes)]
+    spreadsheet.write(path, "--csv", head, rows)

@@ -31,7 +31,7 @@ from regraft.comparing.known import is_run
 from regraft.comparing.making import ANSWERS, RECORD, Maker, score_of
 from regraft.comparing.ranking import Named, ranked
 from regraft.data import Dataset
-from regraft.data.sources import labelled, to_test
+from regraft.data.sources import columns_of, labelled, to_test
 from regraft.duration import told, typed
 from regraft.errors import MissingExtra, OptionError, RegraftError
 from regraft.features import Progress
@@ -130,8 +130,9 @@ def _listed(data: Any, net: Net, how: Mapping[str, Any]) -> list[Dataset]:
     """What is learned from and what is tested on, as `regraft.fit` finds them."""
     modality = net.input.modality if isinstance(net, Backbone) else "image"
     group, test = how.get("group"), how.get("test")
-    found = [labelled(data, modality, group=group)]
-    if (other := to_test(test, found[0], group=group)) is not None:
+    columns = columns_of(how.get("path_column"), how.get("label_column"))
+    found = [labelled(data, modality, group=group, columns=columns)]
+    if (other := to_test(test, found[0], group=group, columns=columns)) is not None:
         found.append(other)
     return found
 

@@ -26,12 +26,12 @@ from regraft.comparing.making import (
 )
 from regraft.comparing.ranking import Named, ranked
 from regraft.data import Dataset, Example
-from regraft.data.sources import labelled
+from regraft.data.sources import again, kept_columns
 from regraft.errors import BundleError, DataError, OptionError
 from regraft.evaluate import evaluate
 from regraft.features import compute
 from regraft.ledger import COPY, TEST, TRAIN, VAL, Ledger
-from regraft.record import BUNDLE, read_report
+from regraft.record import BUNDLE, SETTINGS, read_report, resolved
 from regraft.training import Answers
 
 #: Names that an error tells of many.
@@ -207,7 +207,7 @@ class _Found:
     def __init__(self, folders: Sequence[Path], ledgers: dict[Path, Ledger]) -> None:
         self.folders = folders
         self.ledgers = ledgers
-        self._listed: dict[str, Dataset] = {}
+        self._listed: dict[tuple[str, str], Dataset] = {}
 
     def of(self, folder: Path) -> list[Dataset]:
         """The data sets of a run.
@@ -215,18 +215,20 @@ class _Found:
         Raises:
             DataError: one of them is not there any more.
         """
-        return [self._data(root, folder) for root in self.ledgers[folder].sources]
+        settings = resolved(folder / SETTINGS)
+        return [self._data(root, folder, settings) for root in self.ledgers[folder].sources]
 
-    def _data(self, root: str, folder: Path) -> Dataset:
-        if root not in self._listed:
+    def _data(self, root: str, folder: Path, settings: dict[str, Any]) -> Dataset:
+        key = (root, repr(kept_columns(settings)))
+        if key not in self._listed:
             try:
-                self._listed[root] = labelled(root, "image", least_classes=1)
+                self._listed[key] = again(root, "image", settings)
             except DataError as problem:
                 raise DataError(
                     f"the data of {folder} cannot be found any more, and it has to be asked again: "
                     f"{problem}"
                 ) from problem
-        return self._listed[root]
+        return self._listed[key]
 
     def examples(self, rows: Rows) -> list[Example]:
         """A file of each content.

@@ -35,30 +35,54 @@ def resolved(
     A column that was named is taken; where the usual name ('path', 'label', 'split') is not there,
     one that the field calls so.
 
+    Args:
+        names: of all columns.
+        columns: the column's name for each role.
+        shown: how the user named the table.
+
     Raises:
-        DataError: a column is missing, there are several of its name or for its role.
+        DataError: there are several columns of a name or for a role.
     """
     out, notes = dict(columns), []
-    for role, known in KNOWN.items():
+    for role in KNOWN:
         wanted = columns[role]
         if names.count(wanted) > 1:
             raise DataError(f"'{shown}' has {names.count(wanted)} columns named '{wanted}'.")
         if wanted in names or wanted != role:
             continue
-        like = [name for name in names if _plain(name) in known]
-        best = min((known.index(_plain(name)) for name in like), default=-1)
-        like = [name for name in like if known.index(_plain(name)) == best]
+        like = known_for(role, names)
         if len(like) > 1:
             raise DataError(
                 f"'{shown}' has several columns for the {role}: {_listed(like)}; name the one that "
-                f"is meant with regraft.images(…, {role}_column=…), or rename the others."
+                f"is meant with {_flag(role)}, or rename the others."
             )
         if like:
             out[role] = like[0]
             notes.append(f"the column '{like[0]}' of the table is taken for the {role}")
-    for role in ("path", "label"):
-        _need(names, out[role], role, shown)
     return out, notes
+
+
+def need(names: Sequence[str], columns: Mapping[str, str], shown: str) -> None:
+    """Refuse a table without a column of paths or of labels.
+
+    Raises:
+        DataError: one is missing.
+    """
+    for role in ("path", "label"):
+        _need(names, columns[role], role, shown)
+
+
+def known_for(role: str, names: Sequence[str]) -> list[str]:
+    """The columns that the field calls so for a role; of the plainest name that there is."""
+    known = KNOWN[role]
+    like = [name for name in names if _plain(name) in known]
+    best = min((known.index(_plain(name)) for name in like), default=-1)
+    return [name for name in like if known.index(_plain(name)) == best]
+
+
+def used(columns: Mapping[str, str]) -> list[str]:
+    """The columns that a data set is made of; a group has none where it was not asked for."""
+    return [name for role, name in columns.items() if role != "group" or name]
 
 
 def _need(names: Sequence[str], wanted: str, role: str, shown: str) -> None:
@@ -67,9 +91,16 @@ def _need(names: Sequence[str], wanted: str, role: str, shown: str) -> None:
     known = _listed(names[:20]) or "no column at all"
     raise DataError(
         f"'{shown}' has no column '{wanted}' for the {role}; it has {known}: rename one to "
-        f"'{role}', or name it with regraft.images(…, {role}_column=…)."
+        f"'{role}', or name it with {_flag(role)}."
         f"{did_you_mean(wanted, list(names))}"
     )
+
+
+def _flag(role: str) -> str:
+    """How a user says which column is meant."""
+    if role == "split":  # no option of the command line
+        return "regraft.images(…, split_column=…)"
+    return f"--{role}-column ({role}_column=… in Python)"
 
 
 def _plain(name: str) -> str:
@@ -132,7 +163,8 @@ def refuse_indicators(names: Sequence[str], rows: Sequence[Mapping[str, Any]], s
     Raises:
         DataError: it is such a table.
     """
-    columns = [name for name in names if _plain(name) not in KNOWN["path"]]
+    others = (*KNOWN["path"], *KNOWN["split"])
+    columns = [name for name in names if _plain(name) not in others]
     truths = [name for name in columns if rows and all(_is_truth(row.get(name)) for row in rows)]
     if len(truths) < 2:
         return
@@ -151,10 +183,15 @@ def _is_truth(value: Any) -> bool:
 
 
 def _joined(labels: Collection[str], joint: str) -> str:
-    """A label that joins others of these, '' if there is none: 'a|b' beside 'a' or 'b'."""
+    """A label that joins others of these, '' if there is none: 'a|b' beside 'a' or 'b'.
+
+    A comma belongs to many names ('pepper, bell' beside 'pepper'), so all of its parts must be
+    labels.
+    """
+    enough = all if joint == "," else any
     for label in sorted(labels):
         parts = [part.strip() for part in label.split(joint)]
-        if len(parts) > 1 and all(parts) and any(part in labels for part in parts):
+        if len(parts) > 1 and all(parts) and enough(part in labels for part in parts):
             return label
     return ""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regraft.data.columns import ONE_LABEL, known_for
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
 from regraft.data.tables import label_of, split_of, text_of
@@ -33,13 +34,16 @@ def from_datasets(data: Any, columns: Mapping[str, str]) -> Dataset:
         parts = {"": data}
     examples: list[Example] = []
     skipped: list[Skipped] = []
+    notes: list[str] = []
     for name, part in parts.items():
         _need_whole(part)
-        _add(part, name, columns, examples, skipped)
+        label = _add(part, name, columns, examples, skipped)
+        if label != columns["label"]:
+            notes.append(f"the column '{label}' is taken for the label.")
     if not examples:
         why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
         raise DataError(f"the data set has no row with an image and a label{why}.")
-    return finish("datasets", examples, skipped)
+    return finish("datasets", examples, skipped, notes=tuple(dict.fromkeys(notes)))
 
 
 def unlabelled(data: Any) -> tuple[Example | Skipped, ...]:
@@ -74,9 +78,10 @@ def _add(
     columns: Mapping[str, str],
     examples: list[Example],
     skipped: list[Skipped],
-) -> None:
-    """Append the rows of one part."""
+) -> str:
+    """Append the rows of one part; the column that its labels are in."""
     image, label = _image_column(part, columns["path"]), _label_column(part, columns["label"])
+    _need_one_label(part, label)
     pixels = _undecoded(part, image)
     labels = _labels(part, label)
     has_split = columns["split"] in part.column_names and not name
@@ -100,6 +105,7 @@ def _add(
         mine = split_of(splits[row], "datasets", f"row {row}") if splits is not None else split
         group = text_of(groups[row]) or "" if groups is not None else ""
         examples.append(Example(identity, source, text, mine, group))
+    return label
 
 
 def _image_column(part: Any, wanted: str, how: str = "name it with path_column=…") -> str:
@@ -117,13 +123,26 @@ def _image_column(part: Any, wanted: str, how: str = "name it with path_column=�
 
 def _label_column(part: Any, wanted: str) -> str:
     names = list(part.column_names)
-    if wanted not in names:
+    if wanted in names:
+        return wanted
+    like = known_for("label", names) if wanted == "label" else []
+    if len(like) == 1:
+        return like[0]
+    raise DataError(
+        f"the data set has no column '{wanted}' for the label; it has "
+        f"{', '.join(repr(n) for n in names)}: name it with label_column=…"
+        f"{did_you_mean(wanted, names)}"
+    )
+
+
+def _need_one_label(part: Any, column: str) -> None:
+    """Refuse a column of lists: several labels for an image, or boxes in it."""
+    kind = part.with_format("arrow").features.arrow_schema.field(column).type
+    if hasattr(kind, "value_type") and "dictionary" not in str(kind):
         raise DataError(
-            f"the data set has no column '{wanted}' for the label; it has "
-            f"{', '.join(repr(n) for n in names)}: name it with label_column=…"
-            f"{did_you_mean(wanted, names)}"
+            f"images of the data set have several labels (the column '{column}' holds lists); "
+            f"{ONE_LABEL}."
         )
-    return wanted
 
 
 def _labels(part: Any, column: str) -> list[Any]:

@@ -6,6 +6,7 @@ absolute path, `..`, a URL or a link that leads out is left out with its reason 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -16,12 +17,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from regraft.data.columns import part_of, refuse_indicators, refuse_several, resolved
+from regraft.data.columns import need, part_of, refuse_indicators, refuse_several, resolved
 from regraft.data.dataset import Dataset, Example, Skipped
 from regraft.data.folders import SPLIT_NAMES, finish
 from regraft.data.links import Bounds
+from regraft.data.parquet import rows_of
 from regraft.data.walk import IMAGE_SUFFIXES, not_plain, readable
-from regraft.errors import DataError, need_extra
+from regraft.errors import DataError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(data|file|mailto):")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -44,15 +46,17 @@ def from_table(table: Path, shown: str, columns: Mapping[str, str]) -> Dataset:
         DataError: it cannot be read, lacks a column, or lists no usable image.
         MissingExtra: Parquet without pyarrow.
     """
-    reader = {".parquet": _parquet, ".jsonl": _jsonl, ".ndjson": _jsonl}.get(
+    reader = {".parquet": rows_of, ".jsonl": _jsonl, ".ndjson": _jsonl}.get(
         table.suffix.lower(), _csv
     )
     try:
-        names, lines = reader(table, shown)
+        names, lines = reader(table, shown, columns)
         rows = list(lines)
-        if columns["label"] not in names:
+        held, notes = resolved(names, columns, shown)
+        if held["label"] not in names:
             refuse_indicators(names, rows, shown)
-        columns, notes = resolved(names, columns, shown)
+        need(names, held, shown)
+        columns = held
         cells = Cells(table.parent)
         refuse_several(rows, columns, shown, cells.name)
         return _examples(rows, cells, shown, columns, columns["split"] in names, notes)
@@ -163,6 +167,11 @@ def text_of(value: Any) -> str | None:
     return None
 
 
+def readable_text(text: str) -> str:
+    r"""`text` as JSON can hold it: half of a surrogate pair, which JSON can spell, as `\\uNNNN`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def label_of(value: Any, row: str) -> tuple[str | None, str]:
     """(the label, why there is none or an empty text). `row` is how a message names the row.
 
@@ -207,7 +216,9 @@ def _examples(
         label, missing = label_of(row.get(columns["label"]), f"row {number} of '{shown}'")
         name = cells.counted(row.get(columns["path"]))
         path, reason = inside(cells.folder, name)
-        identity = readable(PurePosixPath(name).as_posix()) if not reason else name[:200]
+        identity = (
+            readable(PurePosixPath(name).as_posix()) if not reason else readable_text(name[:200])
+        )
         reason = reason or missing
         if not reason and identity in examples:
             reason = f"listed before, as '{examples[identity].label}'"
@@ -216,7 +227,7 @@ def _examples(
             continue
         part = part_of(columns["split"], row.get(columns["split"]))
         split = split_of(part, shown, f"row {number}") if has_split else None
-        group = text_of(row.get(by)) or "" if by else ""
+        group = readable_text(text_of(row.get(by)) or "") if by else ""
         examples[identity] = Example(identity, path, label, split, group)
     if not examples:
         why = f" ('{skipped[0].file}': {skipped[0].reason})" if skipped else ""
@@ -249,10 +260,10 @@ def _bad_name(name: str) -> str:
     return ""
 
 
-def _csv(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
+def _csv(table: Path, shown: str, columns: Mapping[str, str]) -> tuple[list[str], Iterator[Row]]:
     # The csv module leaves every cell a string: 'NA', '01' and 'null' stay labels.
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding=_encoding(table), newline="") as file:
             first = file.readline()
             if told := _EXCEL.fullmatch(first.strip()):  # Excel's line that names the delimiter
                 lines = list(csv.reader(file, delimiter=told[1], strict=True))
@@ -260,11 +271,22 @@ def _csv(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
             file.seek(0)
             delimiter = "\t" if table.suffix.lower() == ".tsv" else _delimiter(first)
             lines = list(csv.reader(file, delimiter=delimiter, strict=True))
-    except UnicodeDecodeError as problem:
+    except UnicodeError as problem:
         raise DataError(f"'{shown}' is not UTF-8 text: save it as UTF-8.") from problem
     except csv.Error as problem:
-        raise DataError(f"'{shown}' is no CSV table: {problem}.") from problem
+        why = f"{problem}."
+        if "field limit" in why:
+            most = csv.field_size_limit()
+            why = f"a cell has more than {most:,} characters; is a quote missing?"
+        raise DataError(f"'{shown}' is no CSV table: {why}") from problem
     return _named(lines, shown, delimiter)
+
+
+def _encoding(table: Path) -> str:
+    """UTF-16 where a mark says so, as Excel's "Unicode text" has it, else UTF-8."""
+    with table.open("rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _named(lines: list[list[str]], shown: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
@@ -285,14 +307,14 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _jsonl(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
+def _jsonl(table: Path, shown: str, columns: Mapping[str, str]) -> tuple[list[str], Iterator[Row]]:
     rows: list[dict[str, Any]] = []
     try:
-        with table.open(encoding="utf-8-sig") as file:
+        with table.open(encoding=_encoding(table)) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     rows.append(_object(line, number, shown))
-    except UnicodeDecodeError as problem:
+    except UnicodeError as problem:
         raise DataError(f"'{shown}' is not UTF-8 text: save it as UTF-8.") from problem
     return list(dict.fromkeys(name for row in rows for name in row)), iter(rows)
 
@@ -305,16 +327,3 @@ def _object(line: str, number: int, shown: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"line {number} of '{shown}' must be a JSON object, {{…}}.")
     return row
-
-
-def _parquet(table: Path, shown: str) -> tuple[list[str], Iterator[Row]]:
-    need_extra("pyarrow", "tables", "reading a Parquet table")
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        content = parquet.read_table(table)
-    except (pyarrow.ArrowException, OSError) as problem:
-        text = str(problem).splitlines()[0][:120]
-        raise DataError(f"'{shown}' is no Parquet table: {text}.") from problem
-    return list(content.column_names), iter(content.to_pylist())

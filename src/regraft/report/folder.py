@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from regraft.backbones import Backbone
 from regraft.cache import Shelf
 from regraft.choose import rows_at
 from regraft.data import Example
-from regraft.data.sources import labelled
+from regraft.data.sources import again
 from regraft.errors import BundleError, DataError, OptionError
 from regraft.features import Progress, compute
 from regraft.files import digest_of, reason
@@ -121,19 +121,21 @@ def collect(
     rows: Rows | None = None
     missing: tuple[str, ...] = ()
     if kept is not None and kept.part(ledger.TEST):
-        rows = cached(model, kept, all_stages=held["depths"] == "all")
-        rows = rows or computed(model, kept, model.pipeline(device, threads), progress)
+        places = found(model, kept, held)
+        rows = cached(model, kept, places, all_stages=held["depths"] == "all")
+        rows = rows or computed(model, kept, places, model.pipeline(device, threads), progress)
         missing = () if rows else (LOST,)
     made = gather(model, report, settings, tried, rows, explain)
     return replace(made, missing=(*missing, *made.missing))
 
 
-def cached(model: Model, kept: Ledger, *, all_stages: bool) -> Rows | None:
+def cached(model: Model, kept: Ledger, places: Places, *, all_stages: bool) -> Rows | None:
     """The test rows of a run out of the cache; None unless it has all of them.
 
     Args:
         model: what the run made.
         kept: the run's rows.
+        places: of the test rows' pictures, see `found`.
         all_stages: whether the run's pass computed every stage.
     """
     info = model.backbone.info
@@ -145,12 +147,13 @@ def cached(model: Model, kept: Ledger, *, all_stages: bool) -> Rows | None:
     if not all(digest in shelf for digest in digests):
         return None
     held = {tap_name(tap): shelf.rows(digests, tap_name(tap)) for tap in taps(info, model.at)}
-    return answered_by(model, rows, rows_at(held, list(held)), found(model, kept))
+    return answered_by(model, rows, rows_at(held, list(held)), places)
 
 
-def computed(model: Model, kept: Ledger, pipe: Pipeline, progress: Progress | None) -> Rows | None:
+def computed(
+    model: Model, kept: Ledger, places: Places, pipe: Pipeline, progress: Progress | None
+) -> Rows | None:
     """Those test rows of a run whose pictures are still there, computed; None without any."""
-    places = found(model, kept)
     rows = [row for row in kept.part(ledger.TEST) if (row.source, row.id) in places]
     if not rows:
         return None
@@ -182,12 +185,12 @@ def answered_by(model: Model, rows: Sequence[Row], read: Any, places: Places) ->
     )
 
 
-def found(model: Model, kept: Ledger) -> Places:
+def found(model: Model, kept: Ledger, settings: Mapping[str, Any]) -> Places:
     """The test rows' pictures, as far as the data sets are still where they were."""
     places: Places = {}
     for number, source in enumerate(kept.sources):
         try:
-            held = labelled(source, model.backbone.info.input.modality, least_classes=1)
+            held = again(source, model.backbone.info.input.modality, settings)
         except (DataError, OSError):
             continue
         own = {row.id for row in kept.part(ledger.TEST) if row.source == number}
