@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,12 @@ GRAPH, WEIGHTS = "trunk.xml", "trunk.bin"  # OpenVINO writes the second beside t
 #: One thread converts at a time: Python's filters of warnings, which `convert` sets, are the whole
 #: process's. A forked child has a lock of its own: no thread is left in it to give this one back.
 _converting = threading.Lock()
+_first = threading.Lock()
 
 
 def _unlock() -> None:
-    global _converting
-    _converting = threading.Lock()
+    global _converting, _first
+    _converting, _first = threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -56,7 +58,22 @@ def runtime() -> Any:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    _make_tables(openvino)
     return openvino
+
+
+@cache
+def _make_tables(openvino: Any) -> None:
+    """Have OpenVINO's binding make its tables of types, in one thread.
+
+    It makes them when a tensor's data are first touched, and gives Python's lock away meanwhile: a
+    second thread that touches some then waits for the tables and holds that lock, for good.
+    """
+    import numpy as np
+
+    with _first:
+        for kind in ("u1", "f4", "i8"):
+            _ = openvino.Tensor(np.zeros(1, kind)).data
 
 
 class OpenVinoEngine:
