@@ -88,7 +88,7 @@ def test_a_signal_stops_in_order(
     process = start_command(many, out, cache)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("features" if phase == "features" else "found"):
+        if line.startswith("computed" if phase == "features" else "found"):
             break
     time.sleep(0.8 if phase == "in the middle" else 0.0)
     process.send_signal(number)
